@@ -1,0 +1,394 @@
+//! Where stacks live: large mappings, cut into slots of one size.
+//!
+//! ```text
+//!   slot (64 KiB … )                                                            top
+//!   ├ guard ┼ stack …………………… ◀ grows ┼ DTV ┼ room for dlopen ┼ TLS ┼ header ┼ Slot ┤
+//!                                                          thread pointer ▲
+//! ```
+//!
+//! Address space is reserved, memory is not: a slot costs nothing before its first use, and then
+//! what was touched. All stacks of a slab are one mapping (`MAP_NORESERVE`, no huge pages), with
+//! guards that do not split it where the kernel knows `MADV_GUARD_INSTALL` (6.13); elsewhere
+//! `mprotect`, which costs two mappings a stack against `vm.max_map_count`.
+//!
+//! Slots are never unmapped, and the [`Slot`] at the top of one is never given back: whoever holds
+//! a stale pointer to it finds a valid record of another fiber, not a fault. Wake-ups rely on it.
+//!
+//! Rejected: a mapping a stack (no more than 32,000 stacks under the default `max_map_count`); a
+//! list of live fibers (the slabs are one already).
+
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+use crate::lock::{Guard, Lock};
+use crate::sys;
+
+/// Bytes at the top of a slot that belong to the record of its fiber, [`Slot`] first.
+pub const RECORD_BYTES: usize = 512;
+/// The smallest slot: a signal frame is 3.5 KiB, 12 with AMX, and a backtrace wants more.
+pub const MIN_SLOT: usize = 64 * 1024;
+const MIN_SHIFT: u32 = MIN_SLOT.trailing_zeros();
+/// Sizes are powers of two, up to 64 GiB.
+const CLASSES: usize = 21;
+const MAX_SLABS: usize = 16 * 1024;
+/// Slot numbers fit 24 bits: the thread ids are made of them.
+const MAX_SLOTS: usize = 1 << 24;
+const GUARD: usize = sys::PAGE;
+/// A guard then shares its page table with the top of the slot below it.
+const SLAB_OFFSET: usize = 1 << 20;
+const PAGE_TABLE: usize = 1 << 21;
+
+/// `MADV_GUARD_INSTALL`, Linux 6.13.
+const MADV_GUARD_INSTALL: i32 = 102;
+
+/// The first words of the record at the top of a slot.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Slot {
+    /// The next one in a list of free slots.
+    next: AtomicUsize,
+    /// Unique for ever.
+    number: u32,
+    /// How often the slot has been used, modulo 63.
+    pub(crate) uses: u32,
+    class: u8,
+    /// Whether the guard is in place.
+    guarded: bool,
+    /// Whether a block has been built here before, so that only its contents need a reset.
+    pub(crate) built: bool,
+    /// Whether the block there is some fiber's now.
+    pub(crate) in_use: AtomicBool,
+}
+
+/// A slot that its holder owns.
+pub type SlotPtr = NonNull<Slot>;
+
+impl Slot {
+    /// The address above the slot.
+    #[must_use]
+    pub fn top(slot: SlotPtr) -> usize {
+        slot.as_ptr() as usize + RECORD_BYTES
+    }
+
+    /// Bytes from guard to top.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        MIN_SLOT << self.class
+    }
+
+    /// Which class the slot is of.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        Class(self.class)
+    }
+
+    /// A number no other slot has.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The lowest address that the stack may use.
+    #[must_use]
+    pub fn stack_limit(slot: SlotPtr) -> usize {
+        // SAFETY: records are valid for ever.
+        Self::top(slot) - unsafe { slot.as_ref() }.size() + GUARD
+    }
+}
+
+/// A size of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Class(u8);
+
+impl Class {
+    /// The smallest class whose stacks hold `bytes`; `None` where that is beyond 64 GiB.
+    #[must_use]
+    pub fn for_stack(bytes: usize) -> Option<Self> {
+        let whole = bytes.max(MIN_SLOT).checked_next_power_of_two()?;
+        let class = whole.trailing_zeros() - MIN_SHIFT;
+        ((class as usize) < CLASSES).then_some(Self(class as u8))
+    }
+
+    fn state(self) -> &'static Lock<ClassState> {
+        &STATES[usize::from(self.0)]
+    }
+
+    const fn size(self) -> usize {
+        MIN_SLOT << self.0
+    }
+}
+
+#[derive(Debug)]
+struct ClassState {
+    /// First of the list of free slots, 0 where empty.
+    free: usize,
+    /// The slab that never used slots come from.
+    slab: usize,
+    /// Slots that exist, and slots that someone holds or may still take.
+    total: usize,
+    reserved: usize,
+}
+
+static STATES: [Lock<ClassState>; CLASSES] =
+    [const { Lock::new(ClassState { free: 0, slab: 0, total: 0, reserved: 0 }) }; CLASSES];
+
+/// One mapping. Written once, under [`GROW`], before [`SLAB_COUNT`] covers it.
+#[derive(Debug)]
+struct Slab {
+    base: AtomicUsize,
+    slots: AtomicUsize,
+    class: AtomicU8,
+    /// The number of its first slot.
+    first: AtomicU32,
+    /// Slots in it that have been handed out at least once.
+    used: AtomicUsize,
+}
+
+static SLABS: [Slab; MAX_SLABS] = [const {
+    Slab {
+        base: AtomicUsize::new(0),
+        slots: AtomicUsize::new(0),
+        class: AtomicU8::new(0),
+        first: AtomicU32::new(0),
+        used: AtomicUsize::new(0),
+    }
+}; MAX_SLABS];
+static SLAB_COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Numbers given to slots so far.
+static GROW: Lock<usize> = Lock::new(0);
+
+/// The slabs that exist.
+fn slabs() -> &'static [Slab] {
+    &SLABS[..SLAB_COUNT.load(Ordering::Acquire)]
+}
+
+fn exhausted(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, what.into())
+}
+
+impl ClassState {
+    /// Maps one more slab.
+    fn grow(&mut self, class: Class) -> io::Result<()> {
+        let size = class.size();
+        // 64 MiB first, doubling up to 4 GiB: few mappings, and small programs stay small.
+        let slots = self.total.max((64 << 20) / size).clamp(4, ((4_usize << 30) / size).max(4));
+        let mut numbers = GROW.lock();
+        let index = SLAB_COUNT.load(Ordering::Relaxed);
+        if *numbers + slots > MAX_SLOTS || index == MAX_SLABS {
+            return Err(exhausted("16 million fibers exist already; let some end first"));
+        }
+        let bytes = slots * size;
+        let raw = sys::map(bytes + 2 * PAGE_TABLE).map_err(|error| {
+            exhausted(format!(
+                "no address space for {slots} stacks of {size} bytes ({error}): \
+                 ask for smaller stacks, or raise `ulimit -v` or vm.max_map_count"
+            ))
+        })?;
+        // SAFETY: the mapping is ours and empty. A refusal (a kernel without huge pages) is fine.
+        let _ = unsafe { sys::advise(raw, bytes + 2 * PAGE_TABLE, libc::MADV_NOHUGEPAGE) };
+        let slab = &SLABS[index];
+        slab.base.store(raw.next_multiple_of(PAGE_TABLE) + SLAB_OFFSET, Ordering::Relaxed);
+        slab.slots.store(slots, Ordering::Relaxed);
+        slab.class.store(class.0, Ordering::Relaxed);
+        slab.first.store(*numbers as u32, Ordering::Relaxed);
+        *numbers += slots;
+        SLAB_COUNT.store(index + 1, Ordering::Release);
+        self.total += slots;
+        Ok(())
+    }
+
+    /// Takes up to `places.len()` slots: those used last first, then some that never were. Touches no
+    /// memory of the latter: that costs a page fault each, and is for outside the lock.
+    fn take(&mut self, class: Class, places: &mut [Place]) -> usize {
+        let mut count = 0;
+        while count < places.len() {
+            let Some(slot) = NonNull::new(self.free as *mut Slot) else { break };
+            // SAFETY: records are valid for ever.
+            self.free = unsafe { slot.as_ref() }.next.load(Ordering::Relaxed);
+            places[count] = Place::Used(slot);
+            count += 1;
+        }
+        let has_fresh = |slab: &Slab| {
+            slab.class.load(Ordering::Relaxed) == class.0
+                && slab.used.load(Ordering::Relaxed) < slab.slots.load(Ordering::Relaxed)
+        };
+        while count < places.len() {
+            let Some(ahead) = slabs()[self.slab..].iter().position(has_fresh) else { break };
+            self.slab += ahead;
+            let slab = &slabs()[self.slab];
+            let nth = slab.used.load(Ordering::Relaxed);
+            places[count] = Place::Fresh(slab, nth);
+            slab.used.store(nth + 1, Ordering::Release);
+            count += 1;
+        }
+        count
+    }
+}
+
+/// A slot that was taken.
+#[derive(Clone, Copy)]
+enum Place {
+    None,
+    Used(SlotPtr),
+    /// Never used: its record must be written yet.
+    Fresh(&'static Slab, usize),
+}
+
+/// How many slots are taken at once.
+pub const BATCH: usize = 16;
+
+fn nth_slot(slab: &Slab, nth: usize) -> SlotPtr {
+    let size = MIN_SLOT << slab.class.load(Ordering::Relaxed);
+    let address = slab.base.load(Ordering::Relaxed) + (nth + 1) * size - RECORD_BYTES;
+    NonNull::new(address as *mut Slot).expect("slabs are mapped above address 0")
+}
+
+impl Class {
+    /// Makes sure that `count` more [`take`](Self::take)s succeed.
+    ///
+    /// # Errors
+    ///
+    /// Address space, the kernel's limit of mappings, or slot numbers are exhausted; the text says
+    /// what to do.
+    pub fn reserve(self, count: usize) -> io::Result<()> {
+        let mut state = self.state().lock();
+        while state.total < state.reserved + count {
+            state.grow(self)?;
+        }
+        state.reserved += count;
+        Ok(())
+    }
+
+    /// Takes back a reservation, or says that a taken slot has been given back for good.
+    pub fn release(self, count: usize) {
+        self.state().lock().reserved -= count;
+    }
+
+    /// Takes one of the reserved slots, its guard in place.
+    ///
+    /// # Errors
+    ///
+    /// The guard could not be set: the text says why.
+    pub fn take(self) -> io::Result<SlotPtr> {
+        let mut places = [Place::None; 1];
+        self.state().lock().take(self, &mut places);
+        self.prepare(places[0])
+    }
+
+    /// Takes up to [`BATCH`] slots and gives each to `keep`.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take), for the first one.
+    pub fn take_batch(self, mut keep: impl FnMut(SlotPtr)) -> io::Result<()> {
+        let mut places = [Place::None; BATCH];
+        let count = self.state().lock().take(self, &mut places).max(1);
+        // The one used last goes last, for callers that keep a stack of them.
+        for &place in places[..count].iter().rev() {
+            keep(self.prepare(place)?);
+        }
+        Ok(())
+    }
+
+    /// Makes a taken slot ready for use.
+    fn prepare(self, place: Place) -> io::Result<SlotPtr> {
+        let mut slot = match place {
+            Place::None => return Err(exhausted("no free stack (a reservation was missed)")),
+            Place::Used(slot) => slot,
+            Place::Fresh(slab, nth) => {
+                let slot = nth_slot(slab, nth);
+                // SAFETY: the bytes are mapped and nobody's yet.
+                unsafe {
+                    slot.as_ptr().write(Slot {
+                        next: AtomicUsize::new(0),
+                        number: slab.first.load(Ordering::Relaxed) + nth as u32,
+                        uses: 0,
+                        class: self.0,
+                        guarded: false,
+                        built: false,
+                        in_use: AtomicBool::new(false),
+                    });
+                }
+                slot
+            }
+        };
+        // SAFETY: nobody else knows the slot.
+        let record = unsafe { slot.as_mut() };
+        if !record.guarded {
+            if let Err(error) = guard(Slot::top(slot) - self.size()) {
+                self.give(slot);
+                return Err(error);
+            }
+            record.guarded = true;
+        }
+        Ok(slot)
+    }
+
+    /// Gives a slot back: the next [`take`](Self::take) gets it.
+    pub fn give(self, slot: SlotPtr) {
+        let mut state = self.state().lock();
+        // SAFETY: records are valid for ever.
+        unsafe { slot.as_ref() }.next.store(state.free, Ordering::Relaxed);
+        state.free = slot.as_ptr() as usize;
+    }
+}
+
+/// Puts a guard page at `base`.
+fn guard(base: usize) -> io::Result<()> {
+    // SAFETY: the lowest page of a slot is never used for anything else.
+    if unsafe { sys::advise(base, GUARD, MADV_GUARD_INSTALL) }.is_ok() {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    unsafe { sys::forbid(base, GUARD) }.map_err(|error| {
+        exhausted(format!(
+            "no guard for a stack ({error}): before Linux 6.13 each takes two of \
+             vm.max_map_count's mappings; raise it (`sysctl -w vm.max_map_count=…`)"
+        ))
+    })
+}
+
+/// Every slot that was ever handed out. One that is just being taken may be all zeroes still.
+pub fn all() -> impl Iterator<Item = SlotPtr> {
+    slabs()
+        .iter()
+        .flat_map(|slab| (0..slab.used.load(Ordering::Acquire)).map(move |nth| nth_slot(slab, nth)))
+}
+
+/// The slot that `address` lies in, guard included.
+///
+/// Cost: a walk over the slabs, some dozens at most. Safe in a signal handler.
+#[must_use]
+pub fn containing(address: usize) -> Option<SlotPtr> {
+    slabs().iter().find_map(|slab| {
+        let size = MIN_SLOT << slab.class.load(Ordering::Relaxed);
+        let nth = address.checked_sub(slab.base.load(Ordering::Relaxed))? / size;
+        (nth < slab.used.load(Ordering::Acquire)).then(|| nth_slot(slab, nth))
+    })
+}
+
+/// Whether `address` lies in the guard of `slot`.
+#[must_use]
+pub fn in_guard(slot: SlotPtr, address: usize) -> bool {
+    let limit = Slot::stack_limit(slot);
+    (limit - GUARD..limit).contains(&address)
+}
+
+/// All locks of this module, held: nobody is in the middle of anything.
+#[derive(Debug)]
+#[must_use = "lets the locks go when dropped"]
+pub struct Quiet {
+    _states: [Guard<'static, ClassState>; CLASSES],
+    _numbers: Guard<'static, usize>,
+}
+
+/// Waits until nobody works on slots, and keeps everybody out: around a `fork`, whose child would
+/// inherit a half-made list. Parent and child both drop it.
+pub fn quiet() -> Quiet {
+    Quiet {
+        // The order in which a slab grows.
+        _states: std::array::from_fn(|class| STATES[class].lock()),
+        _numbers: GROW.lock(),
+    }
+}
