@@ -1,0 +1,452 @@
+//! The table of address-keyed waiters: what futexes, mutexes, condition variables and semaphores
+//! wait in. Fibers and OS threads stand in the same queues, first come, first served.
+//!
+//! A waiter queues itself under the lock of its address's bucket, after a last look (`still`) at
+//! whether it should wait at all. A waker changes the word first and looks at the bucket then. So
+//! either the waiter's look sees the change, or the waker finds the waiter. The count beside each
+//! bucket lets a waker that has nobody to wake go on without the lock; it is raised before the
+//! waiter's look and read after the waker's change, with a full fence between on both sides.
+//!
+//! Rejected: waiters on the kernel's futex for OS threads (a fiber's unlock would have to wake both
+//! tables, and order between the two kinds would be lost).
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+
+use crossbeam_utils::CachePadded;
+use timestop_fiber::lock::{Guard, Lock};
+
+use crate::fiber::{FiberRef, Reason};
+use crate::sync::full_fence;
+use crate::{Outcome, sched, sys, wait_until};
+
+const BUCKETS: usize = 1024;
+
+/// Matches every waiter.
+pub const ANY: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Bucket {
+    waiting: AtomicU32,
+    queue: Lock<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    first: *mut Waiter,
+    last: *mut Waiter,
+}
+
+// SAFETY: waiters are on stacks that wait, and followed under the lock only.
+unsafe impl Send for Queue {}
+
+static TABLE: [CachePadded<Bucket>; BUCKETS] = [const {
+    CachePadded::new(Bucket {
+        waiting: AtomicU32::new(0),
+        queue: Lock::new(Queue { first: ptr::null_mut(), last: ptr::null_mut() }),
+    })
+}; BUCKETS];
+
+fn bucket(address: usize) -> &'static Bucket {
+    let hash = (address as u64 >> 2).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    &TABLE[(hash >> 54) as usize % BUCKETS]
+}
+
+/// One place in a queue, on the stack of who waits.
+#[derive(Debug)]
+struct Waiter {
+    /// `None`: an OS thread, which sleeps on `woken`.
+    fiber: Option<FiberRef>,
+    /// Written under the lock of the bucket that the waiter stands in.
+    address: AtomicUsize,
+    bits: u32,
+    /// Place in the queue: by ticket, so that one who timed out and comes again keeps its place.
+    ticket: Cell<u64>,
+    next: Cell<*mut Waiter>,
+    previous: Cell<*mut Waiter>,
+    /// 0 while queued. Set by the waker that takes the waiter out, under the lock: from then on the
+    /// waiter may return, and its stack be gone.
+    woken: AtomicU32,
+}
+
+impl Waiter {
+    fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire) == 1
+    }
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// The key.
+    pub address: usize,
+    /// Which wakers match (`FUTEX_WAIT_BITSET`); [`ANY`] for all.
+    pub bits: u32,
+    /// Monotonic nanoseconds; `None` waits for ever.
+    pub deadline: Option<u64>,
+    /// Whether a signal ends the wait. Cancelling and the fiber's deadline never do: code that waits
+    /// for a lock has no error path for them.
+    pub breakable: bool,
+    /// For reports.
+    pub reason: Reason,
+    /// A place kept from an earlier wait, or 0.
+    pub ticket: u64,
+}
+
+impl Wait {
+    /// A wait for any waker of `address`, without a deadline.
+    #[must_use]
+    pub fn on(address: usize, reason: Reason) -> Self {
+        Self { address, bits: ANY, deadline: None, breakable: false, reason, ticket: 0 }
+    }
+}
+
+/// How a wait ended, and the place it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waited {
+    /// `None`: the last look said not to wait.
+    pub outcome: Option<Outcome>,
+    /// To be given to the next wait by one who timed out and must not lose its place.
+    pub ticket: u64,
+}
+
+static TICKETS: AtomicU64 = AtomicU64::new(1);
+
+/// Waits in the queue of an address.
+///
+/// `still` is asked, with the bucket locked, whether to wait; it must not block. `queued` runs once
+/// the caller stands in the queue, before it sleeps: where a condition variable lets its mutex go.
+pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> Waited {
+    let bucket = bucket(what.address);
+    // A child of `vfork` runs on the fiber's stack, but it is no fiber: it sleeps in the kernel.
+    // So does a pinned one, which must keep its OS thread.
+    let fiber = FiberRef::current().filter(|fiber| fiber.may_suspend());
+    let waiter = Waiter {
+        fiber,
+        address: AtomicUsize::new(what.address),
+        bits: what.bits,
+        ticket: Cell::new(what.ticket),
+        next: Cell::new(ptr::null_mut()),
+        previous: Cell::new(ptr::null_mut()),
+        woken: AtomicU32::new(0),
+    };
+    {
+        let mut queue = bucket.queue.lock();
+        bucket.waiting.fetch_add(1, Ordering::SeqCst);
+        full_fence();
+        if !still() {
+            bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Waited { outcome: None, ticket: what.ticket };
+        }
+        if what.ticket == 0 {
+            // Under the lock, so that the order of tickets is the order of `still`.
+            waiter.ticket.set(TICKETS.fetch_add(1, Ordering::Relaxed));
+        }
+        queue.insert(&waiter);
+    }
+    let ticket = waiter.ticket.get();
+    queued();
+    let outcome = match fiber {
+        Some(fiber) => {
+            let broken = || what.breakable && fiber.is_interrupted();
+            let outcome = wait_until(
+                fiber,
+                what.reason,
+                // The two lowest bits tell the queues of one object apart.
+                (what.address & !3) as u64,
+                what.deadline,
+                false,
+                || waiter.is_woken() || broken(),
+            );
+            if outcome == Outcome::Woken && !waiter.is_woken() {
+                Outcome::Interrupted
+            } else {
+                outcome
+            }
+        }
+        None if what.deadline.is_none() => {
+            crate::outside_wait(|| sleep_in_kernel(&waiter, None, what.breakable))
+        }
+        None => sleep_in_kernel(&waiter, what.deadline, what.breakable),
+    };
+    if outcome != Outcome::Woken && withdraw(&waiter) {
+        return Waited { outcome: Some(Outcome::Woken), ticket };
+    }
+    Waited { outcome: Some(outcome), ticket }
+}
+
+fn sleep_in_kernel(waiter: &Waiter, deadline: Option<u64>, breakable: bool) -> Outcome {
+    while !waiter.is_woken() {
+        match sys::futex_wait(&waiter.woken, 0, deadline) {
+            Err(libc::ETIMEDOUT) => return Outcome::TimedOut,
+            Err(libc::EINTR) if breakable => return Outcome::Interrupted,
+            _ => {}
+        }
+    }
+    Outcome::Woken
+}
+
+/// Takes the waiter out of whatever queue it stands in. True if a waker was faster.
+fn withdraw(waiter: &Waiter) -> bool {
+    loop {
+        let address = waiter.address.load(Ordering::Relaxed);
+        let bucket = bucket(address);
+        let mut queue = bucket.queue.lock();
+        // A requeue may have moved it to another bucket before we had this one's lock.
+        if waiter.address.load(Ordering::Relaxed) != address {
+            continue;
+        }
+        // A waker says under the lock that it has taken the waiter: so here it is known.
+        if waiter.is_woken() {
+            return true;
+        }
+        queue.remove(waiter);
+        bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+        return false;
+    }
+}
+
+impl Queue {
+    fn insert(&mut self, waiter: &Waiter) {
+        let pointer = ptr::from_ref(waiter).cast_mut();
+        // From the end: nearly all come with a fresh ticket.
+        let mut before = self.last;
+        // SAFETY: queued waiters are on stacks that wait.
+        while let Some(other) = unsafe { before.as_ref() } {
+            if other.ticket.get() <= waiter.ticket.get() {
+                break;
+            }
+            before = other.previous.get();
+        }
+        // SAFETY: as above.
+        let next = match unsafe { before.as_ref() } {
+            Some(other) => other.next.replace(pointer),
+            None => std::mem::replace(&mut self.first, pointer),
+        };
+        waiter.previous.set(before);
+        waiter.next.set(next);
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(other) => other.previous.set(pointer),
+            None => self.last = pointer,
+        }
+    }
+
+    fn remove(&mut self, waiter: &Waiter) {
+        let (previous, next) = (waiter.previous.get(), waiter.next.get());
+        // SAFETY: queued waiters are on stacks that wait.
+        match unsafe { previous.as_ref() } {
+            Some(other) => other.next.set(next),
+            None => self.first = next,
+        }
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(other) => other.previous.set(previous),
+            None => self.last = previous,
+        }
+    }
+
+    /// Takes out the first waiter on `address` whose bits match and whose ticket is below `end`. It is the caller's until the lock
+    /// is let go or [`Sleeper::of`] has marked it.
+    fn take(&mut self, address: usize, bits: u32, end: u64) -> Option<&Waiter> {
+        let mut current = self.first;
+        // SAFETY: queued waiters are on stacks that wait.
+        while let Some(waiter) = unsafe { current.as_ref() } {
+            if waiter.ticket.get() >= end {
+                break; // they stand in order of tickets
+            }
+            if waiter.address.load(Ordering::Relaxed) == address && waiter.bits & bits != 0 {
+                self.remove(waiter);
+                return Some(waiter);
+            }
+            current = waiter.next.get();
+        }
+        None
+    }
+}
+
+/// Who must be told that it was woken: all that is needed once its stack may be gone.
+#[derive(Debug, Clone, Copy)]
+enum Sleeper {
+    Fiber(FiberRef),
+    /// The word that an OS thread sleeps on.
+    Thread(usize),
+}
+
+impl Sleeper {
+    /// Marks a waiter that was taken out as woken. Under the bucket's lock.
+    fn of(waiter: &Waiter) -> Self {
+        let sleeper = match waiter.fiber {
+            Some(fiber) => Self::Fiber(fiber),
+            None => Self::Thread(waiter.woken.as_ptr() as usize),
+        };
+        waiter.woken.store(1, Ordering::Release);
+        sleeper
+    }
+
+    fn call(self) {
+        match self {
+            Self::Fiber(fiber) => sched::unpark(fiber),
+            // The word may be gone; the kernel then wakes nobody, or somebody for no reason, which
+            // every waiter of a futex must bear.
+            Self::Thread(word) => {
+                sys::futex_wake(word, 1);
+            }
+        }
+    }
+}
+
+/// Whether anyone may wait on the bucket of `address`. After the change that a waiter looks at.
+#[inline]
+#[must_use]
+pub fn has_waiters(address: usize) -> bool {
+    full_fence();
+    bucket(address).waiting.load(Ordering::Relaxed) != 0
+}
+
+/// The same for a caller whose change was an instruction with a `lock` prefix or an exchange: on
+/// x86-64 a full fence already.
+#[inline]
+#[must_use]
+pub fn has_waiters_after_exchange(address: usize) -> bool {
+    compiler_fence(Ordering::SeqCst);
+    bucket(address).waiting.load(Ordering::Relaxed) != 0
+}
+
+/// Wakes up to `count` waiters of `address` whose bits match, in order. Returns how many.
+pub fn wake(address: usize, count: usize, bits: u32) -> usize {
+    if !has_waiters(address) {
+        return 0;
+    }
+    let bucket = bucket(address);
+    let mut woken = 0;
+    // Who is to wake all need not wake those who come after its first look, and have seen the change:
+    // they could keep it here for ever by coming back each time. Who is to wake so many must: another
+    // waker may have taken the earlier ones meanwhile.
+    let all = count >= i32::MAX as usize;
+    let mut end = u64::MAX;
+    while woken < count {
+        // One at a time, the lock let go between: a woken fiber may want it at once.
+        let Some(sleeper) = ({
+            let mut queue = bucket.queue.lock();
+            if all {
+                end = end.min(TICKETS.load(Ordering::Relaxed));
+            }
+            let taken = queue.take(address, bits, end).map(Sleeper::of);
+            if taken.is_some() {
+                bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            taken
+        }) else {
+            break;
+        };
+        sleeper.call();
+        woken += 1;
+    }
+    woken
+}
+
+/// How many waiters are taken out for waking while two queues are locked.
+const BATCH: usize = 16;
+
+/// Wakes up to `count` waiters of `from` and moves up to `more` others to `to`, if `still` holds
+/// with the queues locked. Returns how many were woken and moved; `None` if `still` did not hold.
+pub fn requeue(
+    from: usize,
+    to: usize,
+    count: usize,
+    more: usize,
+    still: impl FnOnce() -> bool,
+) -> Option<(usize, usize)> {
+    let mut still = Some(still);
+    let mut woken = 0;
+    loop {
+        let mut batch = [None; BATCH];
+        let wanted = (count - woken).min(BATCH);
+        let mut taken = 0;
+        let moved = {
+            let mut queues = Both::lock(from, to);
+            if still.take().is_some_and(|still| !still()) {
+                return None;
+            }
+            while taken < wanted {
+                let Some(sleeper) = queues.take() else { break };
+                batch[taken] = Some(sleeper);
+                taken += 1;
+            }
+            // Those beyond the batch are to be woken too, before any is moved.
+            if woken + taken < count && taken == BATCH { None } else { Some(queues.shift(more)) }
+        };
+        batch.into_iter().flatten().for_each(Sleeper::call);
+        woken += taken;
+        if let Some(moved) = moved {
+            return Some((woken, moved));
+        }
+    }
+}
+
+/// The queues of two addresses, locked; one queue where they share a bucket.
+struct Both {
+    from: usize,
+    to: usize,
+    source: Guard<'static, Queue>,
+    target: Option<Guard<'static, Queue>>,
+}
+
+impl Both {
+    fn lock(from: usize, to: usize) -> Self {
+        let (source, target) = (bucket(from), bucket(to));
+        // Buckets are locked in order of address.
+        let early = (ptr::from_ref(target) < ptr::from_ref(source)).then(|| target.queue.lock());
+        let locked = source.queue.lock();
+        let same = ptr::eq(source, target);
+        let target = if same { None } else { early.or_else(|| Some(target.queue.lock())) };
+        Self { from, to, source: locked, target }
+    }
+
+    fn take(&mut self) -> Option<Sleeper> {
+        let sleeper = Sleeper::of(self.source.take(self.from, ANY, u64::MAX)?);
+        bucket(self.from).waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(sleeper)
+    }
+
+    /// Moves up to `count` waiters from the one address to the other.
+    fn shift(&mut self, count: usize) -> usize {
+        if self.from == self.to {
+            return 0; // they are there already
+        }
+        let mut moved = 0;
+        while moved < count {
+            let Some(waiter) = self.source.take(self.from, ANY, u64::MAX) else { break };
+            let waiter = ptr::from_ref(waiter);
+            // SAFETY: taken out and not marked as woken: it waits.
+            let waiter = unsafe { &*waiter };
+            waiter.address.store(self.to, Ordering::Relaxed);
+            match &mut self.target {
+                Some(target) => {
+                    bucket(self.to).waiting.fetch_add(1, Ordering::SeqCst);
+                    target.insert(waiter);
+                    bucket(self.from).waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                None => self.source.insert(waiter),
+            }
+            moved += 1;
+        }
+        moved
+    }
+}
+
+/// Forgets all waiters, in the child of a `fork`.
+///
+/// # Safety
+///
+/// The caller is the only thread of its process.
+pub(crate) unsafe fn reset() {
+    for bucket in &TABLE {
+        // SAFETY: as the caller says.
+        unsafe { bucket.queue.reset() };
+        *bucket.queue.lock() = Queue { first: ptr::null_mut(), last: ptr::null_mut() };
+        bucket.waiting.store(0, Ordering::Relaxed);
+    }
+}

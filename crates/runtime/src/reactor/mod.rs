@@ -1,0 +1,108 @@
+//! The outside world: one epoll for the process, edge-triggered.
+//!
+//! A descriptor is registered at its first would-block and forgotten at `close`. One carrier at a
+//! time looks at epoll: an idle one sleeps in it on behalf of all, a busy one glances now and then.
+//! See [`descriptor`] for how an edge is never missed.
+
+pub mod descriptor;
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use timestop_fiber::lock::Lock;
+
+use crate::sched::Worker;
+use crate::sys;
+
+/// Marks the event of the wake-up counter.
+const WAKE: u64 = u64::MAX;
+/// Events taken at once.
+const BATCH: usize = 256;
+
+/// The epoll descriptor, and who looks at it.
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    epoll: AtomicI32,
+    wake: AtomicI32,
+    /// Held by whoever is in `epoll_wait`; the value is where the events go.
+    poller: Lock<Events>,
+}
+
+struct Events([libc::epoll_event; BATCH]);
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl Reactor {
+    pub(crate) fn new() -> Result<Self, i32> {
+        let epoll = sys::epoll_create()?;
+        let wake = sys::eventfd()?;
+        let events = libc::EPOLLIN as u32 | libc::EPOLLET as u32;
+        sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, wake, events, WAKE)?;
+        let buffer = Events([libc::epoll_event { events: 0, u64: 0 }; BATCH]);
+        Ok(Self {
+            epoll: AtomicI32::new(epoll),
+            wake: AtomicI32::new(wake),
+            poller: Lock::new(buffer),
+        })
+    }
+
+    pub(crate) fn epoll(&self) -> i32 {
+        self.epoll.load(Ordering::Relaxed)
+    }
+
+    /// Makes whoever sleeps in epoll return.
+    pub(crate) fn interrupt(&self) {
+        sys::eventfd_signal(self.wake.load(Ordering::Relaxed));
+    }
+
+    /// Looks at epoll unless somebody else does, and queues the fibers whose descriptors are ready.
+    pub(crate) fn poll(&self, deadline: Option<u64>, worker: Option<&Worker>) {
+        if let Some(mut events) = self.poller.try_lock() {
+            self.wait(&mut events, deadline, worker);
+        }
+    }
+
+    /// Sleeps in epoll until `deadline`, unless somebody else does: then false. `awake` is called
+    /// as soon as the sleep is over.
+    pub(crate) fn poll_blocking(
+        &self,
+        deadline: Option<u64>,
+        worker: Option<&Worker>,
+        awake: impl FnOnce() -> bool,
+    ) -> bool {
+        let Some(mut events) = self.poller.try_lock() else { return false };
+        let count = sys::epoll_wait(self.epoll(), &mut events.0, deadline).unwrap_or(0);
+        awake();
+        self.dispatch(&events.0[..count], worker);
+        true
+    }
+
+    fn wait(&self, events: &mut Events, deadline: Option<u64>, worker: Option<&Worker>) {
+        if let Some(worker) = worker {
+            worker.counters.polled();
+        }
+        // No more than the worker's queue holds: the kernel keeps the rest, in order, for the next
+        // look, where an overflow into the global queue would let others pass.
+        let room = worker.map_or(BATCH, |worker| worker.room().clamp(16, BATCH));
+        let count = sys::epoll_wait(self.epoll(), &mut events.0[..room], deadline).unwrap_or(0);
+        self.dispatch(&events.0[..count], worker);
+    }
+
+    fn dispatch(&self, events: &[libc::epoll_event], worker: Option<&Worker>) {
+        for event in events {
+            let (data, bits) = (event.u64, event.events);
+            if data != WAKE {
+                descriptor::ready(data, bits, worker);
+            }
+        }
+    }
+
+    /// Gives up descriptors that were inherited through a `fork`: they are the parent's too.
+    pub(crate) fn close(&self) {
+        sys::close(self.epoll());
+        sys::close(self.wake.load(Ordering::Relaxed));
+    }
+}

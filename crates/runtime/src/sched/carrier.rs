@@ -1,0 +1,342 @@
+//! A carrier: an OS thread that runs a worker just now (Go's M), and the switches between its own
+//! stack and its fibers'.
+//!
+//! ```text
+//!   fiber A ──park──▶ next fiber B           directly, if one is queued
+//!      └────park──▶ carrier's own loop       to look for work, or to sleep
+//! ```
+//!
+//! Whatever is resumed first finishes the switch: it publishes the fiber that was left
+//! ([`After`]), on a stack that is not that fiber's.
+
+use std::cell::{Cell, UnsafeCell};
+
+use timestop_fiber::slab::Slot;
+use timestop_fiber::switch::{Context, switch};
+use timestop_fiber::{block, current};
+
+use super::owner::Owner;
+use super::parker::Parker;
+use super::worker::Worker;
+use super::runtime;
+use crate::fiber::{Fiber, FiberRef};
+use crate::sync::{AtomicPtr, Ordering};
+
+/// What to do with the fiber that was left, once its stack is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Nothing,
+    /// It waits: publish it as parked.
+    Park,
+    /// It let others go first: queue it at the end.
+    Requeue,
+    /// It has ended: take its stack back.
+    Recycle,
+}
+
+/// A carrier. Never freed.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    /// The loop's registers while a fiber runs, and the OS thread's own thread pointer.
+    pub(super) context: UnsafeCell<Context>,
+    pub(crate) owner: Owner,
+    pub(super) parker: Parker,
+    /// The worker it runs; null for a spare.
+    pub(super) worker: AtomicPtr<Worker>,
+    /// The fiber that runs here; null in the loop.
+    pub(super) running: AtomicPtr<Fiber>,
+    left: Cell<*mut Fiber>,
+    after: Cell<After>,
+    /// `/proc/self/task/TID/stat`.
+    pub(super) stat: Cell<i32>,
+    pub(super) thread_id: Cell<u32>,
+    /// Next in the list of spares.
+    pub(super) next_spare: AtomicPtr<Carrier>,
+    /// The worker's pulse when the monitor looked last, and how often it was the same.
+    pub(super) seen: Cell<(u64, u32)>,
+}
+
+// SAFETY: the cells are touched by the carrier's own OS thread only, `seen` by the monitor only.
+unsafe impl Sync for Carrier {}
+// SAFETY: as above.
+unsafe impl Send for Carrier {}
+
+impl Carrier {
+    pub(super) fn new() -> Self {
+        Self {
+            context: UnsafeCell::new(Context::empty(0)),
+            owner: Owner::new(),
+            parker: Parker::new(),
+            worker: AtomicPtr::new(std::ptr::null_mut()),
+            running: AtomicPtr::new(std::ptr::null_mut()),
+            left: Cell::new(std::ptr::null_mut()),
+            after: Cell::new(After::Nothing),
+            stat: Cell::new(-1),
+            thread_id: Cell::new(0),
+            next_spare: AtomicPtr::new(std::ptr::null_mut()),
+            seen: Cell::new((0, 0)),
+        }
+    }
+
+    /// The worker, for code that knows it has not been taken away.
+    #[inline(always)]
+    pub(super) fn worker(&self) -> Option<&'static Worker> {
+        // SAFETY: workers are never freed.
+        unsafe { self.worker.load(Ordering::Relaxed).as_ref() }
+    }
+
+    /// A fiber's code enters the runtime: its worker, if the monitor has not given it to another.
+    #[inline(always)]
+    pub(super) fn enter(&self) -> Option<&'static Worker> {
+        if self.owner.enter() { self.worker() } else { self.lose_worker() }
+    }
+
+    /// The monitor has given the worker to another carrier.
+    #[cold]
+    fn lose_worker(&self) -> Option<&'static Worker> {
+        self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
+        None
+    }
+
+    /// Whether a fiber runs here (and not the loop).
+    pub(crate) fn runs_a_fiber(&self) -> bool {
+        !self.running.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Whether it is this fiber that runs here.
+    pub(crate) fn runs(&self, fiber: FiberRef) -> bool {
+        self.running.load(Ordering::Relaxed) == fiber.as_pointer()
+    }
+
+    /// The OS thread's own thread pointer.
+    pub(crate) fn thread_pointer(&self) -> usize {
+        // SAFETY: `fs` is written when the carrier starts, and never after.
+        unsafe { (*self.context.get()).fs }
+    }
+
+    /// The kernel's id of the OS thread.
+    pub(crate) fn thread_id(&self) -> u32 {
+        self.thread_id.get()
+    }
+
+    /// In the child of a fork, on the thread that goes on: this carrier gets the worker of a fresh
+    /// runtime.
+    pub(crate) fn adopt(&'static self, worker: &'static Worker) {
+        self.owner.reset();
+        self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
+        worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
+        self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
+        self.thread_id.set(crate::sys::thread_id());
+        self.stat.set(crate::fork::reopen_stat(self.stat.get()));
+        self.owner.leave();
+    }
+
+    /// How many looks of the monitor in a row have found this pulse. The monitor's.
+    pub(crate) fn ticks_unchanged(&self, pulse: u64) -> u32 {
+        let (before, ticks) = self.seen.get();
+        let ticks = if before == pulse { ticks.saturating_add(1) } else { 0 };
+        self.seen.set((pulse, ticks));
+        ticks
+    }
+
+    /// Whether the kernel has put the OS thread to sleep.
+    pub(crate) fn is_blocked(&self) -> bool {
+        crate::sys::is_blocked(self.stat.get()).unwrap_or(false)
+    }
+
+    /// The monitor takes the worker away, unless the carrier is in the runtime.
+    pub(crate) fn retake(&self) -> bool {
+        self.owner.retake()
+    }
+
+    /// Goes from the running fiber's stack to the next fiber's, or to the loop's. Comes back when
+    /// the fiber is resumed, perhaps on another carrier, with the runtime left.
+    ///
+    /// In the runtime, on the fiber itself; `next` is ours to run.
+    pub(super) fn leave_fiber(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
+        self.left.set(from.as_pointer());
+        self.after.set(after);
+        let from_context = from.context.get();
+        let (to, to_fs) = match next {
+            Some(fiber) => (self.prepare(fiber), fiber.pthread()),
+            None => {
+                self.running.store(std::ptr::null_mut(), Ordering::Relaxed);
+                let own = self.context.get();
+                // SAFETY: written when the carrier started.
+                (own.cast_const(), unsafe { (*own).fs })
+            }
+        };
+        // SAFETY: we go from the one block to the other.
+        unsafe { block::carry_malloc(from.pthread(), to_fs) };
+        // SAFETY: `to` is a fiber that is ours to run, or this carrier's loop, which waits.
+        unsafe { switch(from_context, to) };
+        let carrier = from.carrier();
+        carrier.arrive();
+        carrier.owner.leave();
+    }
+
+    /// Goes from the loop to a fiber; comes back when a fiber leaves to the loop.
+    pub(super) fn run(&self, fiber: FiberRef) {
+        let own = self.context.get();
+        let to = self.prepare(fiber);
+        // SAFETY: written when the carrier started.
+        let own_fs = unsafe { (*own).fs };
+        // SAFETY: we go from the one block to the other.
+        unsafe { block::carry_malloc(own_fs, fiber.pthread()) };
+        // SAFETY: the fiber is ours to run.
+        unsafe { switch(own, to) };
+        self.arrive();
+    }
+
+    /// Makes a fiber ready to be resumed here.
+    #[inline]
+    fn prepare(&self, fiber: FiberRef) -> *const Context {
+        fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        self.running.store(fiber.as_pointer(), Ordering::Relaxed);
+        if let Some(worker) = self.worker() {
+            let switches = worker.switches.load(Ordering::Relaxed);
+            worker.switches.store(switches + 1, Ordering::Relaxed);
+        }
+        let context = fiber.context.get();
+        // SAFETY: the fiber is ours: nobody else reads or writes its context.
+        if unsafe { (*context).sp } == 0 {
+            self.build(fiber);
+        }
+        context
+    }
+
+    /// Gives a fiber that never ran its block and its first frame.
+    fn build(&self, fiber: FiberRef) {
+        let slot = fiber.slot();
+        // SAFETY: the fiber owns its slot and has not run.
+        unsafe { block::build(slot, fiber.as_pointer().cast()) };
+        let (top, fs) = (block::stack_top(slot), fiber.pthread());
+        // SAFETY: the stack is nobody else's; `first` does not return.
+        let context = unsafe { Context::fresh(top, fs, first, fiber.as_pointer() as usize) };
+        // SAFETY: nobody reads it yet.
+        unsafe { fiber.context.get().write(context) };
+    }
+
+    /// Finishes the switch: does what is to be done with the fiber that was left.
+    #[inline]
+    fn arrive(&self) {
+        let after = self.after.replace(After::Nothing);
+        let Some(left) = FiberRef::from_pointer(self.left.get()) else { return };
+        match after {
+            After::Nothing => {}
+            After::Park => {
+                if !left.state.publish() {
+                    self.queue(left);
+                }
+            }
+            After::Requeue => self.queue(left),
+            After::Recycle => self.recycle(left),
+        }
+    }
+
+    fn queue(&self, fiber: FiberRef) {
+        match self.worker() {
+            Some(worker) => worker.push(fiber.as_runnable()),
+            None => {
+                runtime().injector.push(fiber.as_runnable());
+                super::notify();
+            }
+        }
+    }
+
+    fn recycle(&self, fiber: FiberRef) {
+        if !fiber.drop_hold() {
+            return; // someone may still ask for its result
+        }
+        let slot = fiber.slot();
+        // SAFETY: the fiber has ended; its record is ours until the slot is given back.
+        let class = unsafe { slot.as_ref() }.class();
+        super::give_slot(self.worker(), slot, class);
+    }
+}
+
+impl Carrier {
+    /// Makes the calling OS thread this carrier, with `fiber` running on it: the code that calls.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the carrier; `loop_slot` holds a fresh block; `fiber` a fresh record.
+    pub(super) unsafe fn begin_here(
+        &'static self,
+        worker: &'static Worker,
+        loop_slot: timestop_fiber::slab::SlotPtr,
+        fiber: FiberRef,
+    ) {
+        let fs = block::thread_pointer(loop_slot);
+        let argument = std::ptr::from_ref(self) as usize;
+        // SAFETY: the slot's stack is nobody else's; `resume_loop` does not return.
+        let context =
+            unsafe { Context::fresh(block::stack_top(loop_slot), fs, resume_loop, argument) };
+        // SAFETY: nobody reads it yet.
+        unsafe { self.context.get().write(context) };
+        self.thread_id.set(crate::sys::thread_id());
+        self.stat.set(crate::sys::open_own_stat());
+        crate::overflow::prepare_thread();
+        self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
+        worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
+        self.running.store(fiber.as_pointer(), Ordering::Relaxed);
+        fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
+        let own = timestop_fiber::switch::thread_pointer();
+        // SAFETY: the fiber has never been switched to or from.
+        unsafe { fiber.context.get().write(Context::empty(own)) };
+        // SAFETY: our own block; the word says from here on that we are a fiber.
+        unsafe { current::set(own, fiber.as_pointer().cast()) };
+        self.owner.leave();
+    }
+}
+
+/// First frame of the loop of a carrier whose OS thread had a life before.
+unsafe extern "C" fn resume_loop(argument: usize) -> ! {
+    // SAFETY: `begin_here` passes a carrier, which is never freed.
+    let carrier: &'static Carrier = unsafe { &*(argument as *const Carrier) };
+    block::begin();
+    current::deepen();
+    carrier.arrive();
+    super::carrier_loop(carrier)
+}
+
+/// First frame of every fiber.
+unsafe extern "C" fn first(argument: usize) -> ! {
+    let fiber = FiberRef::from_pointer(argument as *mut Fiber).expect("a fiber's address");
+    debug_assert_eq!(current::get() as usize, argument);
+    let carrier = fiber.carrier();
+    carrier.arrive();
+    carrier.owner.leave();
+    block::begin();
+    let start = fiber.start.take().expect("a fiber starts once");
+    // SAFETY: what was asked for when the fiber was made.
+    unsafe { (start.function)(start.argument) };
+    end(fiber)
+}
+
+/// Ends the running fiber: its destructors run, its end is told, its stack goes back.
+pub(super) fn end(fiber: FiberRef) -> ! {
+    block::run_destructors();
+    super::run_key_destructors();
+    block::finish(fiber.slot());
+    fiber.ended.store(true, Ordering::Relaxed);
+    if let Some(finish) = fiber.finish.take() {
+        // SAFETY: what was asked for by the code that this fiber ran.
+        unsafe { (finish.function)(finish.argument) };
+    }
+    let carrier = fiber.carrier();
+    let worker = carrier.enter();
+    if let Some(worker) = worker {
+        worker.counters.ended();
+    } else {
+        runtime().counters.ended();
+    }
+    if crate::fork::was_last() {
+        carrier.owner.leave();
+        // SAFETY: what libc does when the last thread of a process ends.
+        unsafe { libc::exit(0) };
+    }
+    let next = worker.and_then(|worker| Some(worker.materialise(worker.next()?)));
+    carrier.leave_fiber(fiber, next, After::Recycle);
+    unreachable!("a fiber that has ended was resumed in slot {:?}", Slot::top(fiber.slot()))
+}

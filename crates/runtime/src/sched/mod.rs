@@ -1,0 +1,571 @@
+//! Who runs next: workers, the carriers that run them, and the loop of a carrier.
+//!
+//! - [`worker`]: run queue, LIFO slot, timers, stacks of one worker.
+//! - [`carrier`]: the switches, and what is done with the fiber that was left.
+//! - [`owner`]: who may touch a worker, the carrier or the monitor.
+//! - [`run_queue`], [`injector`]: local and global queue.
+//! - [`idle`], [`parker`]: sleeping and waking without losing work.
+//! - [`state`]: parking and waking one fiber.
+//! - [`spare`]: carriers without a worker, for hand-offs.
+
+pub(crate) mod carrier;
+pub(crate) mod idle;
+pub(crate) mod injector;
+pub(crate) mod owner;
+pub(crate) mod parker;
+pub(crate) mod run_queue;
+pub(crate) mod spare;
+pub(crate) mod state;
+pub(crate) mod worker;
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+
+pub(crate) use carrier::Carrier;
+use carrier::After;
+use idle::Idle;
+use injector::Injector;
+use timestop_fiber::lock::Lock;
+use timestop_fiber::slab::{Class, SlotPtr};
+use timestop_fiber::block;
+pub(crate) use worker::Worker;
+
+use crate::fiber::{FiberRef, Runnable, Start, Task};
+use crate::reactor::Reactor;
+use crate::stats::Counters;
+use crate::sync::{AtomicPtr, Ordering};
+use crate::timer::Wheel;
+use crate::{Settings, sys};
+
+/// Everything there is one of.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) workers: Box<[Worker]>,
+    pub(crate) injector: Injector,
+    pub(crate) idle: Idle,
+    /// Carriers asleep with their workers.
+    sleepers: Lock<Vec<&'static Carrier>>,
+    pub(crate) spares: spare::Spares,
+    pub(crate) reactor: Reactor,
+    pub(crate) default_class: Class,
+    /// What happens on no worker's account.
+    pub(crate) counters: Counters,
+    pub(crate) settings: Settings,
+    pub(crate) monitor: crate::monitor::Bell,
+}
+
+impl Runtime {
+    /// A runtime without OS threads.
+    pub(crate) fn build(settings: Settings) -> io::Result<Self> {
+        let now = sys::now();
+        let default_class = Class::for_stack(settings.stack_size)
+            .ok_or_else(|| io::Error::other("the default stack size is beyond 64 GiB"))?;
+        let count = settings.workers;
+        // What workers keep for themselves must not be missing from what others were promised.
+        default_class.reserve(count * worker::KEPT_AT_MOST)?;
+        Ok(Self {
+            workers: (0..count).map(|index| Worker::new(index as u32, now)).collect(),
+            injector: Injector::new(),
+            idle: Idle::new(),
+            sleepers: Lock::new(Vec::with_capacity(count)),
+            spares: spare::Spares::new(),
+            reactor: Reactor::new().map_err(io::Error::from_raw_os_error)?,
+            default_class,
+            counters: Counters::new(true),
+            settings,
+            monitor: crate::monitor::Bell::new(),
+        })
+    }
+}
+
+/// Puts a fresh runtime in the place of the one that was inherited, in the child of a fork.
+pub(crate) fn replace(runtime: &'static Runtime) {
+    POINTER.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
+}
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+/// The same, for one plain load on the hot paths.
+static POINTER: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
+
+/// The runtime; it has been started.
+#[inline(always)]
+pub(crate) fn runtime() -> &'static Runtime {
+    // SAFETY: set once to a static's content before the first fiber or carrier exists, and every
+    // path to here starts from one of those.
+    unsafe { &*POINTER.load(Ordering::Acquire) }
+}
+
+/// The runtime, if it has been started.
+#[inline]
+pub(crate) fn started() -> Option<&'static Runtime> {
+    // SAFETY: null, or as above.
+    unsafe { POINTER.load(Ordering::Acquire).as_ref() }
+}
+
+/// Makes the runtime and starts its OS threads. Under the caller's lock.
+///
+/// With `here`, the calling thread becomes the first worker's carrier, and its code a fiber.
+pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
+    if started().is_some() {
+        return Ok(());
+    }
+    sys::register_membarrier();
+    let built = Runtime::build(settings)?;
+    let runtime = RUNTIME.get_or_init(|| built);
+    POINTER.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
+    crate::overflow::install();
+    // Each worker gets a carrier; as many spares wait for the first hand-offs.
+    for worker in runtime.workers.iter().skip(usize::from(here)) {
+        spare::start_carrier(Some(worker))?;
+    }
+    crate::monitor::start()?;
+    spare::start_starter()?;
+    if here {
+        carry_this_thread(&runtime.workers[0])?;
+    }
+    Ok(())
+}
+
+/// Makes the calling OS thread the carrier of `worker`, and the code that calls a fiber on it.
+///
+/// The code keeps its stack and its block, so the carrier's loop needs others: those of a slot.
+pub(crate) fn carry_this_thread(worker: &'static Worker) -> io::Result<FiberRef> {
+    let class = Class::for_stack(256 * 1024).expect("a usual size");
+    class.reserve(2)?;
+    let (loop_slot, record) = (class.take()?, class.take()?);
+    // SAFETY: the slot is ours and fresh. The loop is no fiber: its word stays null.
+    unsafe { block::build(loop_slot, std::ptr::null_mut()) };
+    // SAFETY: as above.
+    unsafe { block::clear_malloc(block::thread_pointer(loop_slot)) };
+    let carrier: &'static Carrier = Box::leak(Box::new(Carrier::new()));
+    let start = Start { function: |_| {}, argument: 0 };
+    // SAFETY: the slot is ours. Only its record is used: the fiber has a stack already.
+    let fiber = unsafe { FiberRef::create(record, Task::new(|_| {}).id(), start) };
+    runtime().counters.spawned();
+    // SAFETY: we run on this carrier's thread, and its loop has not started.
+    unsafe { carrier.begin_here(worker, loop_slot, fiber) };
+    runtime().spares.count_carrier();
+    Ok(fiber)
+}
+
+/// An inconsistency that must not be survived: one line, and abort.
+#[cold]
+pub(crate) fn fatal(what: &str, error: &dyn std::fmt::Display) -> ! {
+    let text = format!("timestop: {what}: {error}\n");
+    // SAFETY: writes the text to standard error.
+    let _ = unsafe { syscalls::raw_syscall!(syscalls::Sysno::write, 2, text.as_ptr(), text.len()) };
+    std::process::abort()
+}
+
+static KEY_DESTRUCTORS: AtomicUsize = AtomicUsize::new(0);
+
+/// Has `function` run at each fiber's end, after the destructors of thread-locals: where pthread
+/// keys are kept.
+pub fn set_key_destructors(function: fn()) {
+    KEY_DESTRUCTORS.store(function as usize, Ordering::Release);
+}
+
+fn run_key_destructors() {
+    let function = KEY_DESTRUCTORS.load(Ordering::Acquire);
+    if function != 0 {
+        // SAFETY: only `set_key_destructors` writes the word.
+        let function: fn() = unsafe { std::mem::transmute(function) };
+        function();
+    }
+}
+
+/// Wakes one worker if one sleeps and none is searching. After work was queued.
+#[inline]
+pub(crate) fn notify() {
+    let runtime = runtime();
+    if runtime.idle.wants_wake() {
+        wake_one(runtime);
+    }
+}
+
+#[cold]
+fn wake_one(runtime: &'static Runtime) {
+    let sleeper = {
+        let mut sleepers = runtime.sleepers.lock();
+        let Some(sleeper) = sleepers.pop() else { return };
+        // Counted as a searcher from here on, so that nobody wakes a second one for the same work.
+        runtime.idle.wake(true);
+        sleeper
+    };
+    wake_carrier(runtime, sleeper);
+}
+
+/// Gives a carrier its token, and makes it see it.
+pub(crate) fn wake_carrier(runtime: &Runtime, carrier: &Carrier) {
+    match carrier.parker.wake() {
+        parker::Call::Nothing => {}
+        parker::Call::Futex => carrier.parker.call_futex(),
+        parker::Call::Poller => runtime.reactor.interrupt(),
+    }
+}
+
+/// Queues something runnable: next to run here if a worker is at hand, else globally.
+pub(crate) fn schedule(worker: Option<&Worker>, item: *mut Runnable) {
+    match worker {
+        Some(worker) => {
+            // What merely takes the LIFO slot wakes nobody: it runs as soon as its waker waits,
+            // and the monitor has it stolen if that takes long.
+            if worker.push_lifo(item) && runtime().workers.len() > 1 {
+                notify();
+            }
+        }
+        None => {
+            runtime().injector.push(item);
+            notify();
+        }
+    }
+}
+
+/// Runs `body` in the runtime with this thread's worker, if it has one.
+#[inline]
+pub(crate) fn with_worker<R>(body: impl FnOnce(Option<&'static Worker>) -> R) -> R {
+    let Some(fiber) = FiberRef::current() else { return body(None) };
+    let carrier = fiber.carrier();
+    if carrier.owner.in_runtime() {
+        // A signal handler that came in the middle: the worker is being worked on.
+        return body(None);
+    }
+    let result = body(carrier.enter());
+    carrier.owner.leave();
+    result
+}
+
+/// Makes a parked fiber runnable; a running one finds the wake-up when it next parks.
+#[inline]
+pub fn unpark(fiber: FiberRef) {
+    if fiber.state.unpark() {
+        with_worker(|worker| schedule(worker, fiber.as_runnable()));
+    }
+}
+
+/// The same from a carrier's loop or the monitor, whose worker is known: at the end of its queue.
+pub(crate) fn unpark_on(worker: Option<&Worker>, fiber: FiberRef) {
+    if fiber.state.unpark() {
+        match worker {
+            Some(worker) => worker.push(fiber.as_runnable()),
+            None => runtime().injector.push(fiber.as_runnable()),
+        }
+    }
+}
+
+/// Suspends the running fiber until it is unparked. May return without.
+#[inline]
+pub(crate) fn park(fiber: FiberRef) {
+    if fiber.state.take_token() {
+        return;
+    }
+    if fiber.is_pinned() {
+        // Its waker does not know that it must be woken in the kernel: look again soon.
+        let pause = std::sync::atomic::AtomicU32::new(0);
+        let _ = sys::futex_wait(&pause, 0, Some(sys::now() + 200_000));
+        return;
+    }
+    leave(fiber, After::Park);
+}
+
+fn leave(fiber: FiberRef, after: After) {
+    let carrier = fiber.carrier();
+    let next = carrier.enter().and_then(|worker| Some(worker.materialise(worker.next()?)));
+    carrier.leave_fiber(fiber, next, after);
+}
+
+/// Lets the others go first. Returns at once where nobody waits.
+pub fn yield_now() {
+    let Some(fiber) = FiberRef::current().filter(|fiber| fiber.may_suspend()) else {
+        sys::yield_thread();
+        return;
+    };
+    let carrier = fiber.carrier();
+    match carrier.enter() {
+        Some(worker) => match worker.next() {
+            Some(next) => {
+                let next = worker.materialise(next);
+                carrier.leave_fiber(fiber, Some(next), After::Requeue);
+            }
+            None => {
+                if runtime().injector.len() != 0 {
+                    carrier.leave_fiber(fiber, None, After::Requeue);
+                } else {
+                    carrier.owner.leave();
+                }
+            }
+        },
+        None => carrier.leave_fiber(fiber, None, After::Requeue),
+    }
+}
+
+/// Ends the running fiber as if its first function had returned.
+///
+/// # Safety
+///
+/// Nothing on the fiber's stack needs to be dropped.
+pub unsafe fn exit() -> ! {
+    let fiber = FiberRef::current().expect("only a fiber can end itself");
+    carrier::end(fiber)
+}
+
+/// Queues a task: it becomes a fiber with a default stack when it first runs.
+///
+/// # Errors
+///
+/// No room for one more stack; the text says what to do. The task is still the caller's then.
+///
+/// # Safety
+///
+/// `task` heads a record that lives until its function has consumed it.
+pub unsafe fn spawn(task: std::ptr::NonNull<Task>) -> io::Result<()> {
+    crate::fork::grow_up()?;
+    with_worker(|worker| {
+        match worker {
+            Some(worker) => {
+                worker.reserve()?;
+                worker.counters.spawned();
+            }
+            None => {
+                runtime().default_class.reserve(1)?;
+                runtime().counters.spawned();
+            }
+        }
+        schedule(worker, task.as_ptr().cast());
+        Ok(())
+    })
+}
+
+/// A fiber with a stack of at least `stack` bytes, that has not run and is not queued: for callers
+/// that need its address first. Then [`launch`] it.
+///
+/// # Errors
+///
+/// No room for the stack; the text says what to do.
+pub fn create(stack: usize, start: Start) -> io::Result<FiberRef> {
+    crate::fork::grow_up()?;
+    let class = Class::for_stack(stack.saturating_add(block::overhead()))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a stack beyond 64 GiB"))?;
+    class.reserve(1)?;
+    let slot = class.take().inspect_err(|_| class.release(1))?;
+    let id = Task::new(|_| {}).id();
+    // SAFETY: the slot was just taken.
+    Ok(unsafe { FiberRef::create(slot, id, start) })
+}
+
+/// Queues a fiber made by [`create`].
+pub fn launch(fiber: FiberRef) {
+    with_worker(|worker| {
+        worker.map_or(&runtime().counters, |worker| &worker.counters).spawned();
+        schedule(worker, fiber.as_runnable());
+    });
+}
+
+/// Gives up a hold on a fiber's record. The last one frees the slot.
+pub fn release(fiber: FiberRef) {
+    if fiber.drop_hold() {
+        let slot = fiber.slot();
+        // SAFETY: the record is ours until the slot is given back.
+        let class = unsafe { slot.as_ref() }.class();
+        with_worker(|worker| give_slot(worker, slot, class));
+    }
+}
+
+/// Takes back the slot of a fiber that has ended.
+fn give_slot(worker: Option<&Worker>, slot: SlotPtr, class: Class) {
+    match worker {
+        Some(worker) => worker.give_slot(slot, class),
+        None => {
+            class.give(slot);
+            class.release(1);
+        }
+    }
+}
+
+/// The wheel of a worker, for entries that name it.
+pub(crate) fn wheel(index: u32) -> &'static Wheel {
+    &runtime().workers[index as usize].wheel
+}
+
+/// Arms the running fiber's timer.
+pub(crate) fn arm_timer(fiber: FiberRef, deadline: u64) {
+    with_worker(|worker| {
+        let own = worker.is_some();
+        let worker = worker.unwrap_or(&runtime().workers[0]);
+        let first = worker.wheel.arm(worker.index, fiber, deadline);
+        // Our own worker looks at its wheel before it sleeps; another may be asleep already.
+        if first && !own {
+            notify();
+        }
+    });
+}
+
+/// Looks at timers and descriptors without waiting.
+fn poll_briefly(worker: &Worker, now: u64) {
+    crate::clock::set_coarse(now);
+    worker.wheel.expire(now, |fiber| unpark_on(Some(worker), fiber));
+    runtime().reactor.poll(Some(0), Some(worker));
+}
+
+/// What a carrier's OS thread does for ever: run its worker, or wait as a spare for one.
+pub(crate) fn carrier_loop(carrier: &'static Carrier) -> ! {
+    loop {
+        let Some(worker) = carrier.worker() else {
+            spare::wait_for_worker(carrier);
+            continue;
+        };
+        let item = find_work(carrier, worker);
+        // Comes back in the runtime, perhaps without a worker: it was given away while a fiber ran.
+        carrier.run(worker.materialise(item));
+    }
+}
+
+/// Something to run; sleeps until there is.
+fn find_work(carrier: &'static Carrier, worker: &'static Worker) -> *mut Runnable {
+    let runtime = runtime();
+    let workers = runtime.workers.len() as u64;
+    let mut searching = false;
+    loop {
+        crate::signal::dispatch();
+        if let Some(item) = search(worker, &mut searching, workers) {
+            if searching && runtime.idle.stop_search() {
+                notify();
+            }
+            return item;
+        }
+        sleep(carrier, worker, &mut searching);
+    }
+}
+
+fn search(worker: &'static Worker, searching: &mut bool, workers: u64) -> Option<*mut Runnable> {
+    let runtime = runtime();
+    let own = || {
+        worker.next().or_else(|| {
+            let share = runtime.injector.len() / runtime.workers.len() + 1;
+            worker.take_share(share.min(128))
+        })
+    };
+    if let Some(item) = own() {
+        return Some(item);
+    }
+    let now = sys::now();
+    crate::clock::set_coarse(now);
+    worker.wheel.expire(now, |fiber| unpark_on(Some(worker), fiber));
+    if workers > 1 {
+        // With one worker the poll in `sleep` serves as well, and saves this one.
+        runtime.reactor.poll(Some(0), Some(worker));
+    }
+    if let Some(item) = own() {
+        if workers > 1 && worker.has_work() {
+            notify();
+        }
+        return Some(item);
+    }
+    if workers == 1 || !(*searching || runtime.idle.start_search(workers)) {
+        return None;
+    }
+    *searching = true;
+    steal(worker, now)
+}
+
+/// Takes from other workers: half a queue, a LIFO slot, timers that are due.
+fn steal(worker: &'static Worker, now: u64) -> Option<*mut Runnable> {
+    let workers = &runtime().workers;
+    // xorshift: a different victim first each time.
+    let mut random = worker.random.get();
+    random ^= random << 13;
+    random ^= random >> 17;
+    random ^= random << 5;
+    worker.random.set(random);
+    let others = (0..workers.len())
+        .map(|offset| &workers[(random as usize + offset) % workers.len()])
+        .filter(|other| other.index != worker.index);
+    for other in others.clone() {
+        if let Some(item) = other.queue.steal_into(&worker.queue) {
+            worker.counters.stolen();
+            return Some(item);
+        }
+    }
+    for other in others {
+        if other.wheel.expire(now, |fiber| unpark_on(Some(worker), fiber)) > 0
+            && let Some(item) = worker.next()
+        {
+            return Some(item);
+        }
+        // The LIFO slot's guest is about to be run by its own worker, unless that is held up.
+        if other.held_up.load(Ordering::Relaxed) {
+            let item = other.lifo.swap(std::ptr::null_mut(), Ordering::AcqRel);
+            if !item.is_null() {
+                worker.counters.stolen();
+                return Some(item);
+            }
+        }
+    }
+    None
+}
+
+/// Whether anything is queued anywhere.
+fn work_is_visible(runtime: &Runtime) -> bool {
+    runtime.injector.len() != 0 || runtime.workers.iter().any(|worker| worker.queue.len() != 0)
+}
+
+/// Sleeps until woken, until a timer is due, or until a descriptor is ready.
+fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut bool) {
+    let runtime = runtime();
+    {
+        let mut sleepers = runtime.sleepers.lock();
+        sleepers.push(carrier); // its capacity is the number of workers: never grows
+        let last = runtime.idle.sleep(std::mem::take(searching));
+        drop(sleepers);
+        if last && work_is_visible(runtime) {
+            *searching = wake_myself(runtime, carrier);
+            return;
+        }
+    }
+    let mut deadline = u64::MAX;
+    for other in &runtime.workers {
+        deadline = deadline.min(other.wheel.next_deadline());
+    }
+    let until = (deadline != u64::MAX).then_some(deadline);
+    // Where `prepare` finds a token it is used up: then there is no sleep at all.
+    if carrier.parker.prepare(true)
+        && !runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish())
+    {
+        sleep_on_futex(carrier, until);
+    }
+    *searching = wake_myself(runtime, carrier);
+    // A whole batch for one who was woken by it and not by another worker: share it.
+    if !*searching && worker.queue.len() > 1 && runtime.workers.len() > 1 {
+        notify();
+    }
+}
+
+fn sleep_on_futex(carrier: &Carrier, until: Option<u64>) {
+    // Either a token came, or another carrier polls for all.
+    if carrier.parker.finish() {
+        return;
+    }
+    if carrier.parker.prepare(false) {
+        carrier.parker.sleep(until);
+        carrier.parker.finish();
+    }
+}
+
+/// Takes the carrier off the list of sleepers, unless a waker has. True if it now counts as a
+/// searcher (a waker made it one).
+fn wake_myself(runtime: &Runtime, carrier: &'static Carrier) -> bool {
+    let mut sleepers = runtime.sleepers.lock();
+    match sleepers.iter().position(|sleeper| std::ptr::eq(*sleeper, carrier)) {
+        Some(index) => {
+            sleepers.swap_remove(index);
+            runtime.idle.wake(false);
+            runtime.monitor.ring_if_asleep();
+            false
+        }
+        None => {
+            runtime.monitor.ring_if_asleep();
+            true
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Where a carrier sleeps: on a futex of its own, or in epoll on behalf of all.
+//!
+//! The word says which, so that a waker makes the one system call that helps, and none where the
+//! carrier is awake: it then finds the token before it sleeps.
+
+use crate::sync::{AtomicU32, Ordering};
+
+const AWAKE: u32 = 0;
+const TOKEN: u32 = 1;
+const ASLEEP: u32 = 2;
+const POLLING: u32 = 3;
+
+/// One sleeper's word.
+#[derive(Debug)]
+pub(crate) struct Parker(AtomicU32);
+
+/// What a waker has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Nothing: the sleeper finds the token.
+    Nothing,
+    /// Wake the futex.
+    Futex,
+    /// Make epoll return.
+    Poller,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(AWAKE))
+    }
+
+    /// The owner is about to sleep. False if a token was there: it is used up.
+    #[must_use]
+    pub(crate) fn prepare(&self, polling: bool) -> bool {
+        let next = if polling { POLLING } else { ASLEEP };
+        // SeqCst: ordered against the looks at the queues that follow.
+        if self.0.compare_exchange(AWAKE, next, Ordering::SeqCst, Ordering::Acquire).is_ok() {
+            return true;
+        }
+        // An exchange, not a store: a waker that comes between is seen by what the owner looks at
+        // next, or its token stays.
+        self.0.swap(AWAKE, Ordering::SeqCst);
+        false
+    }
+
+    /// Whether the owner is still to sleep.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ASLEEP
+    }
+
+    /// The owner is awake again. True if someone woke it.
+    pub(crate) fn finish(&self) -> bool {
+        // Acquire pairs with `wake`.
+        self.0.swap(AWAKE, Ordering::Acquire) == TOKEN
+    }
+
+    /// Leaves a token.
+    #[must_use]
+    pub(crate) fn wake(&self) -> Call {
+        match self.0.swap(TOKEN, Ordering::SeqCst) {
+            ASLEEP => Call::Futex,
+            POLLING => Call::Poller,
+            _ => Call::Nothing,
+        }
+    }
+}
+
+#[cfg(not(loom))]
+impl Parker {
+    /// Sleeps on the futex until woken or `deadline`. After [`prepare`](Self::prepare)`(false)`.
+    pub(crate) fn sleep(&self, deadline: Option<u64>) {
+        while self.is_asleep() {
+            if let Err(libc::ETIMEDOUT) = crate::sys::futex_wait(&self.0, ASLEEP, deadline) {
+                return;
+            }
+        }
+    }
+
+    /// Makes the call that [`wake`](Self::wake) asks for on the futex.
+    pub(crate) fn call_futex(&self) {
+        crate::sys::futex_wake(self.0.as_ptr() as usize, 1);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use loom::thread;
+
+    use super::*;
+
+    /// Work is published, then the sleeper is woken: it never sleeps on without a call to wake it.
+    #[test]
+    fn loom_no_lost_token() {
+        loom::model(|| {
+            let shared = Arc::new((Parker::new(), AtomicBool::new(false)));
+            let waker = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    shared.1.store(true, SeqCst);
+                    shared.0.wake()
+                })
+            };
+            let mut must_be_called = false;
+            if shared.0.prepare(false) {
+                if shared.1.load(SeqCst) {
+                    shared.0.finish();
+                } else {
+                    must_be_called = shared.0.is_asleep();
+                }
+            } else {
+                assert!(shared.1.load(SeqCst), "a token comes after the work");
+            }
+            let call = waker.join().expect("the waker does not panic");
+            assert!(!must_be_called || call == Call::Futex);
+        });
+    }
+}

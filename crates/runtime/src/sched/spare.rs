@@ -1,0 +1,164 @@
+//! Spare carriers: OS threads that wait, parked, for a worker whose carrier is stuck.
+//!
+//! The monitor hands a worker over without allocating or creating anything: a stuck or suspended
+//! fiber may hold the locks of `malloc` and of the dynamic loader. Another thread, the starter,
+//! keeps enough spares ready. The number of carriers is capped (`Settings::carriers`): at the cap
+//! a worker stuck in an unknown blocking call stays stuck until the call returns.
+
+use std::ffi::c_void;
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use timestop_fiber::lock::Lock;
+use timestop_fiber::switch;
+
+use super::{Carrier, Worker, runtime, wake_carrier};
+use crate::sys;
+
+/// Spares that are kept ready at least.
+fn wanted() -> usize {
+    runtime().workers.len().clamp(2, 16)
+}
+
+#[derive(Debug)]
+struct List(*mut Carrier);
+
+// SAFETY: carriers are never freed, and a listed one belongs to the list.
+unsafe impl Send for List {}
+
+/// The spares, and the starter's bell.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    list: Lock<List>,
+    waiting: AtomicUsize,
+    total: AtomicUsize,
+    bell: AtomicU32,
+}
+
+impl Spares {
+    pub(super) fn new() -> Self {
+        Self {
+            list: Lock::new(List(std::ptr::null_mut())),
+            waiting: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
+            bell: AtomicU32::new(0),
+        }
+    }
+
+    /// All carriers: with workers, spare, or stuck.
+    pub(crate) fn carriers(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Carriers that wait for a worker.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// One more carrier that was not started here.
+    pub(crate) fn count_carrier(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a spare and has the starter make up for it.
+    pub(crate) fn take(&self) -> Option<&'static Carrier> {
+        let taken = {
+            let mut list = self.list.lock();
+            // SAFETY: carriers are never freed.
+            let carrier = unsafe { list.0.as_ref() };
+            if let Some(carrier) = carrier {
+                list.0 = carrier.next_spare.load(Ordering::Relaxed);
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            carrier
+        };
+        if self.waiting.load(Ordering::Relaxed) < wanted() {
+            self.bell.fetch_add(1, Ordering::Release);
+            sys::futex_wake(self.bell.as_ptr() as usize, 1);
+        }
+        taken
+    }
+
+    /// Lists a carrier as spare.
+    pub(crate) fn put(&self, carrier: &'static Carrier) {
+        let mut list = self.list.lock();
+        carrier.next_spare.store(list.0, Ordering::Relaxed);
+        list.0 = std::ptr::from_ref(carrier).cast_mut();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Gives a worker to a spare, which wakes up and runs it.
+pub(crate) fn hand_over(worker: &'static Worker, carrier: &'static Carrier) {
+    carrier.owner.reset();
+    worker.carrier.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
+    carrier.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Release);
+    wake_carrier(runtime(), carrier);
+}
+
+/// A carrier without a worker waits until it is given one.
+pub(super) fn wait_for_worker(carrier: &'static Carrier) {
+    runtime().spares.put(carrier);
+    while carrier.worker.load(Ordering::Acquire).is_null() {
+        if carrier.parker.prepare(false) {
+            carrier.parker.sleep(None);
+            carrier.parker.finish();
+        }
+    }
+}
+
+/// Starts the OS thread of a new carrier, with a worker or as a spare.
+pub(crate) fn start_carrier(worker: Option<&'static Worker>) -> io::Result<()> {
+    let carrier: &'static Carrier = Box::leak(Box::new(Carrier::new()));
+    if let Some(worker) = worker {
+        carrier.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
+        worker.carrier.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
+    }
+    runtime().spares.total.fetch_add(1, Ordering::Relaxed);
+    let argument = std::ptr::from_ref(carrier).cast_mut().cast();
+    // SAFETY: a carrier, which is never freed.
+    unsafe { timestop_fiber::thread::start(carrier_main, argument) }
+}
+
+extern "C" fn carrier_main(argument: *mut c_void) -> *mut c_void {
+    // SAFETY: `start_carrier` passes a carrier, which is never freed.
+    let carrier: &'static Carrier = unsafe { &*argument.cast::<Carrier>() };
+    // SAFETY: nobody switches to the loop before it has run a fiber.
+    unsafe { (*carrier.context.get()).fs = switch::thread_pointer() };
+    timestop_fiber::thread::begin(c"timestop", true);
+    carrier.thread_id.set(sys::thread_id());
+    carrier.stat.set(sys::open_own_stat());
+    crate::overflow::prepare_thread();
+    super::carrier_loop(carrier)
+}
+
+/// Starts the thread that keeps spares ready.
+pub(crate) fn start_starter() -> io::Result<()> {
+    // SAFETY: it takes no argument.
+    unsafe { timestop_fiber::thread::start(starter_main, std::ptr::null_mut()) }
+}
+
+extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
+    timestop_fiber::thread::begin(c"timestop-start", false);
+    let spares = &runtime().spares;
+    loop {
+        let bell = spares.bell.load(Ordering::Acquire);
+        let mut failed = false;
+        while spares.waiting.load(Ordering::Relaxed) < wanted()
+            && spares.carriers() < runtime().settings.carriers
+            && !failed
+        {
+            let before = spares.waiting.load(Ordering::Relaxed);
+            failed = start_carrier(None).is_err();
+            if failed {
+                spares.total.fetch_sub(1, Ordering::Relaxed);
+            }
+            // One at a time: the new one lists itself.
+            let patience = sys::now() + 100_000_000;
+            while !failed && spares.waiting.load(Ordering::Relaxed) <= before && sys::now() < patience {
+                sys::yield_thread();
+            }
+        }
+        let _ = sys::futex_wait(&spares.bell, bell, None);
+    }
+}

@@ -1,0 +1,200 @@
+//! System calls of the runtime's own, raw: no libc symbol (they are hooked), no `errno`.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use syscalls::{Errno, Sysno, raw_syscall};
+
+/// Nanoseconds on the monotonic clock.
+#[inline]
+pub fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // `clock_gettime` is not hooked and, in the vDSO, no system call.
+    // SAFETY: writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What a raw system call returned: the value, or the error number.
+pub type Outcome = Result<usize, i32>;
+
+/// Splits a raw result.
+#[inline]
+pub fn outcome(result: usize) -> Outcome {
+    Errno::from_ret(result).map_err(Errno::into_raw)
+}
+
+fn timespec(nanoseconds: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000) as i64,
+        tv_nsec: (nanoseconds % 1_000_000_000) as i64,
+    }
+}
+
+/// Sleeps in the kernel while `*word == expected`, until `deadline` (monotonic) at the latest.
+pub fn futex_wait(word: &AtomicU32, expected: u32, deadline: Option<u64>) -> Outcome {
+    let time = deadline.map(timespec);
+    let pointer = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let operation = libc::FUTEX_WAIT_BITSET | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: word and time outlive the call.
+    outcome(unsafe {
+        raw_syscall!(
+            Sysno::futex,
+            word.as_ptr(),
+            operation,
+            expected,
+            pointer,
+            0,
+            libc::FUTEX_BITSET_MATCH_ANY
+        )
+    })
+}
+
+/// Wakes up to `count` that sleep in the kernel on `address`.
+pub fn futex_wake(address: usize, count: i32) -> usize {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: only the address is used.
+    outcome(unsafe { raw_syscall!(Sysno::futex, address, operation, count) }).unwrap_or(0)
+}
+
+static MEMBARRIER: AtomicBool = AtomicBool::new(false);
+const MEMBARRIER_REGISTER: i32 = 1 << 4;
+const MEMBARRIER_PRIVATE_EXPEDITED: i32 = 1 << 3;
+
+/// Whether [`membarrier`] is one; decided by [`register_membarrier`].
+#[inline(always)]
+pub(crate) fn has_membarrier() -> bool {
+    MEMBARRIER.load(Ordering::Relaxed)
+}
+
+/// Announces that this process will use `membarrier(2)`. Before the first carrier starts.
+pub(crate) fn register_membarrier() {
+    // SAFETY: touches no memory.
+    let registered = unsafe { raw_syscall!(Sysno::membarrier, MEMBARRIER_REGISTER, 0, 0) };
+    MEMBARRIER.store(outcome(registered).is_ok(), Ordering::Relaxed);
+}
+
+/// A full memory barrier on every running thread of the process.
+pub(crate) fn membarrier() {
+    if has_membarrier() {
+        // SAFETY: touches no memory.
+        let _ = unsafe { raw_syscall!(Sysno::membarrier, MEMBARRIER_PRIVATE_EXPEDITED, 0, 0) };
+    }
+}
+
+/// The kernel's id of the calling OS thread.
+pub fn thread_id() -> u32 {
+    // SAFETY: reads one number.
+    unsafe { raw_syscall!(Sysno::gettid) as u32 }
+}
+
+/// The kernel's id of the process.
+pub fn process_id() -> u32 {
+    // SAFETY: reads one number.
+    unsafe { raw_syscall!(Sysno::getpid) as u32 }
+}
+
+/// Closes a descriptor of ours.
+pub(crate) fn close(descriptor: i32) {
+    // SAFETY: callers pass descriptors that they own.
+    let _ = unsafe { raw_syscall!(Sysno::close, descriptor) };
+}
+
+/// Moves a descriptor of ours out of the way of programs that count or choose numbers: to the
+/// highest range that the limit allows, close-on-exec.
+pub(crate) fn move_up(descriptor: i32) -> i32 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit.
+    let _ = unsafe {
+        raw_syscall!(Sysno::prlimit64, 0, libc::RLIMIT_NOFILE, 0, &raw mut limit)
+    };
+    let lowest = limit.rlim_cur.min(1 << 20).saturating_sub(64);
+    // SAFETY: duplicates a descriptor that the caller owns.
+    let moved =
+        outcome(unsafe { raw_syscall!(Sysno::fcntl, descriptor, libc::F_DUPFD_CLOEXEC, lowest) });
+    match moved {
+        Ok(moved) => {
+            close(descriptor);
+            moved as i32
+        }
+        Err(_) => descriptor,
+    }
+}
+
+/// Fresh zeroed memory that is never given back.
+pub(crate) fn map(bytes: usize) -> Option<usize> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping touches nothing that exists.
+    outcome(unsafe { raw_syscall!(Sysno::mmap, 0, bytes, protection, flags, -1_isize, 0) }).ok()
+}
+
+/// `epoll_create1(2)`, close-on-exec, numbered high.
+pub(crate) fn epoll_create() -> Result<i32, i32> {
+    // SAFETY: touches no memory.
+    outcome(unsafe { raw_syscall!(Sysno::epoll_create1, libc::EPOLL_CLOEXEC) })
+        .map(|descriptor| move_up(descriptor as i32))
+}
+
+/// `epoll_ctl(2)`.
+pub(crate) fn epoll_ctl(epoll: i32, operation: i32, descriptor: i32, events: u32, data: u64) -> Outcome {
+    let event = libc::epoll_event { events, u64: data };
+    // SAFETY: the kernel reads one event.
+    outcome(unsafe { raw_syscall!(Sysno::epoll_ctl, epoll, operation, descriptor, &raw const event) })
+}
+
+/// `epoll_pwait2(2)` until `deadline` (monotonic; 0 polls, `None` waits for ever).
+pub(crate) fn epoll_wait(
+    epoll: i32,
+    events: &mut [libc::epoll_event],
+    deadline: Option<u64>,
+) -> Outcome {
+    let time = deadline.map(|at| timespec(if at == 0 { 0 } else { at.saturating_sub(now()) }));
+    let pointer = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the kernel writes at most `events.len()` events.
+    outcome(unsafe {
+        raw_syscall!(Sysno::epoll_pwait2, epoll, events.as_mut_ptr(), events.len(), pointer, 0, 8)
+    })
+}
+
+/// An event counter for waking a sleeper in epoll, close-on-exec, numbered high.
+pub(crate) fn eventfd() -> Result<i32, i32> {
+    // SAFETY: touches no memory.
+    outcome(unsafe { raw_syscall!(Sysno::eventfd2, 0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+        .map(|descriptor| move_up(descriptor as i32))
+}
+
+/// Adds one to an event counter.
+pub(crate) fn eventfd_signal(descriptor: i32) {
+    let one = 1_u64;
+    // SAFETY: the kernel reads eight bytes.
+    let _ = unsafe { raw_syscall!(Sysno::write, descriptor, &raw const one, 8) };
+}
+
+/// Lets the OS thread's rest of its time slice go.
+pub(crate) fn yield_thread() {
+    // SAFETY: touches no memory.
+    let _ = unsafe { raw_syscall!(Sysno::sched_yield) };
+}
+
+/// Whether a thread of this process sleeps in the kernel (state S or D), by its opened `stat`.
+pub(crate) fn is_blocked(stat: i32) -> Option<bool> {
+    let mut text = [0_u8; 128];
+    // SAFETY: the kernel writes at most that many bytes.
+    let read = outcome(unsafe {
+        raw_syscall!(Sysno::pread64, stat, text.as_mut_ptr(), text.len(), 0)
+    });
+    let text = &text[..read.ok()?];
+    // "TID (name) S …", and the name may hold anything but comes first.
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    text.get(close + 2).map(|state| matches!(state, b'S' | b'D'))
+}
+
+/// Opens `/proc/self/task/TID/stat` of the calling thread.
+pub(crate) fn open_own_stat() -> i32 {
+    let path = c"/proc/thread-self/stat";
+    // SAFETY: a C string.
+    let opened = outcome(unsafe {
+        raw_syscall!(Sysno::openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0)
+    });
+    opened.map_or(-1, |descriptor| move_up(descriptor as i32))
+}

@@ -1,0 +1,105 @@
+//! The one way to wait: until something is so, a deadline, a signal, or the fiber's cancellation.
+
+use crate::fiber::{FiberRef, Reason};
+use crate::{sched, signal, timer};
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was waited for has come.
+    Woken,
+    /// The deadline has passed.
+    TimedOut,
+    /// A signal waits for the fiber.
+    Interrupted,
+    /// The fiber has been cancelled, and the wait is one that cancelling ends.
+    Cancelled,
+}
+
+/// Suspends the running fiber until `done`, a deadline, a signal or its cancellation.
+///
+/// Whoever makes `done` true then unparks the fiber. With `breakable`, signals, cancelling and the
+/// fiber's own deadline ([`FiberRef::deadline`]) end the wait; without, `deadline` alone does.
+pub fn wait_until(
+    fiber: FiberRef,
+    reason: Reason,
+    argument: u64,
+    deadline: Option<u64>,
+    breakable: bool,
+    done: impl Fn() -> bool,
+) -> Outcome {
+    let own = if breakable { fiber.deadline() } else { u64::MAX };
+    let limited = deadline.is_some();
+    let deadline = deadline.unwrap_or(u64::MAX).min(own);
+    if done() {
+        return Outcome::Woken;
+    }
+    let _noted = fiber.note_wait(reason, argument);
+    let timed = deadline != u64::MAX;
+    if timed {
+        sched::arm_timer(fiber, deadline);
+    }
+    let outcome = loop {
+        if breakable && fiber.is_cancelled() {
+            break Outcome::Cancelled;
+        }
+        if fiber.is_interrupted() {
+            // A handler may wait itself, and a fiber has one timer.
+            if timed {
+                timer::disarm(fiber, sched::wheel);
+            }
+            if signal::ends_wait(fiber, reason, limited) && breakable {
+                break Outcome::Interrupted;
+            }
+            std::mem::forget(fiber.note_wait(reason, argument));
+            if timed {
+                sched::arm_timer(fiber, deadline);
+            }
+            if done() {
+                break Outcome::Woken;
+            }
+            continue;
+        }
+        if fiber.asked.swap(false, std::sync::atomic::Ordering::Acquire) {
+            answer(fiber);
+        }
+        if timed && fiber.timer.has_fired() {
+            break Outcome::TimedOut;
+        }
+        sched::park(fiber);
+        if done() {
+            break Outcome::Woken;
+        }
+    };
+    if timed {
+        timer::disarm(fiber, sched::wheel);
+    }
+    if fiber.is_interrupted() {
+        signal::ends_wait(fiber, reason, limited);
+    }
+    // The last look decides: what came together with the deadline has come.
+    if done() { Outcome::Woken } else { outcome }
+}
+
+static ANSWER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+/// Has `function` run on a fiber that was [asked](FiberRef::ask), when it next waits.
+pub fn set_asked(function: fn(FiberRef)) {
+    ANSWER.store(function as usize, std::sync::atomic::Ordering::Release);
+}
+
+#[cold]
+fn answer(fiber: FiberRef) {
+    let function = ANSWER.load(std::sync::atomic::Ordering::Acquire);
+    if function != 0 {
+        // SAFETY: only `set_asked` writes the word.
+        let function: fn(FiberRef) = unsafe { std::mem::transmute(function) };
+        function(fiber);
+    }
+}
+
+/// Suspends the running fiber until `deadline` (monotonic nanoseconds), a signal, its own deadline
+/// or its cancellation.
+pub fn sleep_until(fiber: FiberRef, deadline: u64) -> Outcome {
+    wait_until(fiber, Reason::Sleep, deadline, Some(deadline), true, || false)
+}
