@@ -1,0 +1,144 @@
+//! Mutexes whose owner must be a thread that the kernel, or another process, knows.
+//!
+//! Such a mutex holds a thread id that others look up: the kernel for priority inheritance, and for
+//! robustness when a process dies; another process that runs fibers may even have one with the same
+//! id. A fiber's id is of no use there. So these calls run *in the carrier's name*: with the thread
+//! pointer of the OS thread that carries the fiber just now, and so with its id and its robust list.
+//! From the lock to the unlock the fiber is *pinned*: it keeps the OS thread to itself, as no other
+//! fiber may run in the name of an owner. While pinned, every hook is the call that libc would make,
+//! and what blocks is handed off (the worker goes to another carrier).
+//!
+//! A fiber that ends while it holds robust mutexes leaves them as the kernel leaves those of a thread:
+//! marked. The carrier lives on, so this is done here, on the carrier's list, which holds no others.
+//! One with priority inheritance is only unlocked: marking it is the kernel's alone.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use timestop_fiber::{block, switch};
+use timestop_runtime::{FiberRef, carrier_thread_pointer};
+
+use crate::call::Sysno;
+use crate::{system_call, waiting};
+
+/// Runs `call` in the name of the OS thread that carries the running fiber.
+pub(crate) fn in_carriers_name<R>(call: impl FnOnce() -> R) -> R {
+    let Some(fiber) = FiberRef::current().filter(|fiber| !fiber.is_borrowed()) else {
+        return call();
+    };
+    let (own, carriers) = (switch::thread_pointer(), carrier_thread_pointer(fiber));
+    if own == carriers {
+        return call();
+    }
+    // SAFETY: both are whole blocks; this OS thread goes from the one to the other and back. A
+    // signal handler that allocates meanwhile finds its caches.
+    unsafe { block::carry_malloc(own, carriers) };
+    // SAFETY: `call` is a function of libc's that keeps no reference to a thread-local.
+    unsafe { switch::set_thread_pointer(carriers) };
+    let result = call();
+    // SAFETY: our own block, where we came from.
+    unsafe { switch::set_thread_pointer(own) };
+    // SAFETY: the way back.
+    unsafe { block::carry_malloc(carriers, own) };
+    result
+}
+
+/// Locks by `call`; the fiber is pinned if that succeeds.
+pub(crate) fn acquire(call: impl FnOnce() -> c_int) -> c_int {
+    let Some(fiber) = FiberRef::current().filter(|fiber| !fiber.is_borrowed()) else {
+        return call();
+    };
+    fiber.pin();
+    let answer = in_carriers_name(call);
+    if !matches!(answer, 0 | libc::EOWNERDEAD) {
+        fiber.unpin();
+    }
+    answer
+}
+
+/// Unlocks by `call`; undoes one [`acquire`].
+pub(crate) fn release(call: impl FnOnce() -> c_int) -> c_int {
+    let answer = in_carriers_name(call);
+    let fiber = FiberRef::current().filter(|fiber| !fiber.is_borrowed());
+    if let Some(fiber) = fiber.filter(|_| answer == 0) {
+        fiber.unpin();
+    }
+    answer
+}
+
+/// From the thread id to the head of the list of robust mutexes in `struct pthread`: the id, a field
+/// that is no longer used, and the pointer with which the list is linked backwards.
+const HEAD_AFTER_ID: usize = 16;
+/// From the start of a mutex to its link in the list.
+const LINK: usize = 32;
+/// Bits of a robust mutex's word.
+const OWNER_DIED: u32 = 0x4000_0000;
+const WAITERS: u32 = 0x8000_0000;
+const OWNER: u32 = 0x3fff_ffff;
+/// More than any fiber holds: what comes after is a loop.
+const LONGEST: usize = 2048;
+
+/// Runs on each fiber at its end.
+pub(crate) fn fiber_ends() {
+    let Some(fiber) = FiberRef::current().filter(|fiber| !fiber.may_suspend()) else {
+        return;
+    };
+    in_carriers_name(abandon);
+    while !fiber.may_suspend() && !fiber.is_borrowed() {
+        fiber.unpin();
+    }
+}
+
+/// Marks and takes off the list every robust mutex that the caller's OS thread holds.
+fn abandon() {
+    let own = waiting::own_thread_id();
+    let head = switch::thread_pointer() + block::thread_id_offset() + HEAD_AFTER_ID;
+    // SAFETY: within the `struct pthread` of the calling OS thread, or a link of a mutex that it
+    // holds, which must therefore exist.
+    let read = |address: usize| unsafe { (address as *const usize).read() };
+    let mut link = read(head);
+    for _ in 0..LONGEST {
+        // The lowest bit says "with priority inheritance".
+        let (address, inherits) = (link & !1, link & 1 != 0);
+        if address == head || address == 0 {
+            break;
+        }
+        link = read(address);
+        let mutex = address - LINK;
+        // SAFETY: a mutex that is held exists; its first word is the lock.
+        let word = unsafe { AtomicU32::from_ptr(mutex as *mut u32) };
+        if word.load(Ordering::Relaxed) & OWNER == own {
+            give_up(word, inherits);
+        }
+    }
+    // An empty list points at itself, in both directions.
+    for word in [head, head - 8] {
+        // SAFETY: as above.
+        unsafe { (word as *mut usize).write(head) };
+    }
+}
+
+/// What the kernel does to a mutex whose owner dies. Robust mutexes are always marked as shared.
+fn give_up(word: &AtomicU32, inherits: bool) {
+    let address = word.as_ptr();
+    if inherits {
+        let unlocked = word.compare_exchange(
+            word.load(Ordering::Relaxed) & OWNER,
+            OWNER_DIED,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        );
+        if unlocked.is_err() {
+            // SAFETY: the caller owns the mutex.
+            let _ = unsafe { system_call!(Sysno::futex, address, libc::FUTEX_UNLOCK_PI, 0, 0) };
+        }
+        return;
+    }
+    let before = word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |now| {
+        Some((now & WAITERS) | OWNER_DIED)
+    });
+    if before.is_ok_and(|before| before & WAITERS != 0) {
+        // SAFETY: only the address is used.
+        let _ = unsafe { system_call!(Sysno::futex, address, libc::FUTEX_WAKE, 1) };
+    }
+}

@@ -1,0 +1,274 @@
+//! What the program wants done for each signal, and what the kernel is told instead.
+//!
+//! Where the program has a handler the kernel has the shim; where it has none the kernel has what the
+//! program said, except for signals that a fiber has blocked or waited for: the kernel would do the
+//! default action, because carriers block nothing. There the shim stands in and decides
+//! ([`keep`]). Actions are written under a lock with every signal blocked, and read by the shim
+//! without: a version tells a torn read.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+use timestop_fiber::lock::Lock;
+use timestop_runtime::sys;
+
+use super::deliver::shim;
+use crate::call::Sysno;
+use crate::{real, system_call};
+
+real! {
+    pub(super) fn real_sigaction: unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int = c"sigaction";
+}
+
+/// The kernel's signal set.
+pub(super) type Set = u64;
+
+/// The bit of a signal; 0 for what is none.
+pub(super) fn bit(signal: c_int) -> Set {
+    if (1..=64).contains(&signal) { 1 << (signal - 1) } else { 0 }
+}
+
+/// Signals that code raises by itself, that cannot be handled, or that are libc's own: they are
+/// between program and kernel.
+const DIRECT: [c_int; 11] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
+    libc::SIGKILL,
+    libc::SIGSTOP,
+    32,
+    33,
+];
+
+/// Whether a signal goes past us.
+pub(super) fn is_direct(signal: c_int) -> bool {
+    bit(signal) == 0 || DIRECT.contains(&signal)
+}
+
+/// Signals whose default is to do nothing.
+fn is_ignored_by_default(signal: c_int) -> bool {
+    matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT)
+}
+
+/// What the program has asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Action {
+    pub(super) handler: usize,
+    pub(super) flags: c_int,
+    pub(super) mask: Set,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Odd while it is written.
+    version: AtomicU32,
+    handler: AtomicUsize,
+    flags: AtomicU32,
+    mask: AtomicU64,
+}
+
+static ENTRIES: [Entry; 65] = [const {
+    Entry {
+        version: AtomicU32::new(0),
+        handler: AtomicUsize::new(libc::SIG_DFL),
+        flags: AtomicU32::new(0),
+        mask: AtomicU64::new(0),
+    }
+}; 65];
+static WRITING: Lock<()> = Lock::new(());
+/// Signals that keep the shim even where the program has no handler.
+static KEPT: AtomicU64 = AtomicU64::new(0);
+
+impl Entry {
+    fn store(&self, action: Action) {
+        self.version.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.handler.store(action.handler, Ordering::Relaxed);
+        self.flags.store(action.flags as u32, Ordering::Relaxed);
+        self.mask.store(action.mask, Ordering::Relaxed);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn load(&self) -> Action {
+        loop {
+            let version = self.version.load(Ordering::Acquire);
+            let action = Action {
+                handler: self.handler.load(Ordering::Relaxed),
+                flags: self.flags.load(Ordering::Relaxed) as c_int,
+                mask: self.mask.load(Ordering::Relaxed),
+            };
+            fence(Ordering::Acquire);
+            if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
+                return action;
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// What is to be done for a signal that the shim was called for.
+pub(super) fn load(signal: c_int) -> Action {
+    ENTRIES[signal as usize % ENTRIES.len()].load()
+}
+
+/// The first word of a libc signal set, which is all that the kernel knows.
+pub(super) fn word_of(set: &libc::sigset_t) -> Set {
+    // SAFETY: the set is larger than a word.
+    unsafe { std::ptr::from_ref(set).cast::<Set>().read() }
+}
+
+/// A libc signal set.
+pub(super) fn set_of(word: Set) -> libc::sigset_t {
+    // SAFETY: all-zero is the empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is larger than a word.
+    unsafe { (&raw mut set).cast::<Set>().write(word) };
+    set
+}
+
+pub(super) fn to_action(record: &libc::sigaction) -> Action {
+    let mask = word_of(&record.sa_mask);
+    Action { handler: record.sa_sigaction, flags: record.sa_flags, mask }
+}
+
+pub(super) fn to_record(action: Action) -> libc::sigaction {
+    libc::sigaction {
+        sa_sigaction: action.handler,
+        sa_mask: set_of(action.mask),
+        sa_flags: action.flags,
+        sa_restorer: None,
+    }
+}
+
+/// Tells the kernel, and returns what it had; an error number where it refuses.
+fn exchange(signal: c_int, action: Option<Action>) -> Result<Action, c_int> {
+    let record = action.map(to_record);
+    let new = record.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut old = to_record(Action { handler: 0, flags: 0, mask: 0 });
+    // SAFETY: both records are whole.
+    let status = unsafe { real_sigaction()(signal, new, &raw mut old) };
+    if status == 0 { Ok(to_action(&old)) } else { Err(crate::call::errno()) }
+}
+
+/// Sets the calling OS thread's mask in the kernel and returns the one before.
+pub(super) fn set_kernel_mask(mask: Set) -> Set {
+    let mut before: Set = 0;
+    // SAFETY: the kernel reads and writes one word each.
+    let _ = unsafe {
+        system_call!(Sysno::rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut before, 8)
+    };
+    before
+}
+
+/// Runs `body` alone, and with no signal in between.
+fn writing<R>(body: impl FnOnce() -> R) -> R {
+    let mask = set_kernel_mask(Set::MAX);
+    let result = {
+        let _one = WRITING.lock();
+        body()
+    };
+    set_kernel_mask(mask);
+    result
+}
+
+/// What the kernel must do so that the program gets what it asked for.
+fn shimmed(action: Action) -> Action {
+    let flags = action.flags | libc::SA_SIGINFO;
+    Action {
+        handler: shim as *const () as usize,
+        // The shim resets the handler itself: it may run much later.
+        flags: flags & !libc::SA_RESETHAND,
+        mask: action.mask,
+    }
+}
+
+/// Changes the action for a signal, if one is given; the one before, or an error number.
+pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int> {
+    if is_direct(signal) {
+        return exchange(signal, new);
+    }
+    writing(|| {
+        let entry = &ENTRIES[signal as usize];
+        let mine = entry.load();
+        let ours = shim as *const () as usize;
+        let old = match new {
+            None => exchange(signal, None)?,
+            Some(new) => {
+                let kept =
+                    new.handler == libc::SIG_DFL && KEPT.load(Ordering::Relaxed) & bit(signal) != 0;
+                let handled = new.handler != libc::SIG_DFL && new.handler != libc::SIG_IGN;
+                entry.store(new); // before the kernel can call the shim for it
+                let kernel = match (handled, kept) {
+                    (true, _) => shimmed(new),
+                    (false, true) => shimmed(Action { flags: new.flags | libc::SA_RESTART, ..new }),
+                    (false, false) => new,
+                };
+                exchange(signal, Some(kernel)).inspect_err(|_| entry.store(mine))?
+            }
+        };
+        Ok(if old.handler == ours { mine } else { old })
+    })
+}
+
+/// A handler with SA_RESETHAND is about to run.
+pub(super) fn reset(signal: c_int) {
+    let _ = change(signal, Some(Action { handler: libc::SIG_DFL, flags: 0, mask: 0 }));
+}
+
+/// Has the shim stand in for the default actions of `signals`, from now on: they are blocked or
+/// waited for. With `ignored`, also for those that the program ignores.
+pub(super) fn keep(signals: Set, ignored: bool) {
+    let missing = signals & !KEPT.load(Ordering::Relaxed);
+    if missing == 0 && !ignored {
+        return;
+    }
+    for signal in (1..=64).filter(|signal| signals & bit(*signal) != 0 && !is_direct(*signal)) {
+        if missing & bit(signal) == 0 && load(signal).handler != libc::SIG_IGN {
+            continue;
+        }
+        writing(|| {
+            let Ok(now) = exchange(signal, None) else {
+                return;
+            };
+            // An ignored SIGCHLD has the kernel reap children: that must stay.
+            let wanted = now.handler == libc::SIG_DFL
+                || ignored && now.handler == libc::SIG_IGN && signal != libc::SIGCHLD;
+            if wanted {
+                ENTRIES[signal as usize].store(now);
+                let flags = now.flags | libc::SA_RESTART;
+                let _ = exchange(signal, Some(shimmed(Action { flags, ..now })));
+            }
+        });
+    }
+    KEPT.fetch_or(signals, Ordering::Relaxed);
+}
+
+/// Does what the kernel does for a signal without a handler. Returns where that is nothing, and after
+/// a stop.
+pub(super) fn do_default(signal: c_int) {
+    if is_ignored_by_default(signal) {
+        return;
+    }
+    let default = Action { handler: libc::SIG_DFL, flags: 0, mask: 0 };
+    let Ok(before) = exchange(signal, Some(default)) else {
+        return;
+    };
+    let (process, thread) = (sys::process_id(), sys::thread_id());
+    let mask = set_kernel_mask(Set::MAX);
+    // SAFETY: touches no memory.
+    let _ = unsafe { system_call!(Sysno::tgkill, process, thread, signal) };
+    set_kernel_mask(!bit(signal)); // it comes now
+    set_kernel_mask(mask);
+    if before.handler != libc::SIG_DFL {
+        let _ = exchange(signal, Some(before));
+    }
+}
+
+/// Whether the kernel has the shim for a signal: then [`load`] knows what the program wants.
+pub(super) fn is_shimmed(signal: c_int) -> bool {
+    exchange(signal, None).is_ok_and(|action| action.handler == shim as *const () as usize)
+}

@@ -1,0 +1,324 @@
+//! From the kernel to a fiber: the shim that the kernel calls, whom a signal is for, and how a
+//! handler runs.
+//!
+//! A handler runs *at once*, on top of the interrupted code, if that code is the target fiber's own
+//! and not in the runtime; the fiber is pinned to its OS thread meanwhile, which the frame belongs
+//! to. Otherwise it runs in the fiber's next wait (which a queued signal ends or restarts), or the
+//! fiber is *kicked*: the OS thread that runs it is sent the same signal with [`KICK`] in it.
+//!
+//! A signal to the process stays the process's until a fiber takes it: a nudge is only a hint, so a
+//! fiber that blocks the signal in between loses nothing.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libc::siginfo_t;
+use timestop_runtime::signal::{self as runtime, Ran};
+use timestop_runtime::{FiberRef, sys, unpark};
+
+use super::actions::{self, Action, Set, bit};
+use super::pending;
+use crate::call::{self, Sysno};
+use crate::system_call;
+
+/// Words of a fiber's record that the signal hooks keep. Threads have those below 8,
+/// locks those below 16.
+pub(super) mod word {
+    /// The signals that the fiber blocks.
+    pub(crate) const MASK: usize = 16;
+    /// The signals that it waits for in `sigwait`.
+    pub(crate) const AWAITED: usize = 17;
+    /// Its alternate stack: 0 none, 1 set, 2 disabled; address; size.
+    pub(crate) const STACK_STATE: usize = 18;
+    pub(crate) const STACK_ADDRESS: usize = 19;
+    pub(crate) const STACK_SIZE: usize = 20;
+    /// How many handlers have run on the fiber.
+    pub(crate) const HANDLED: usize = 21;
+}
+
+fn shared_word(fiber: FiberRef, index: usize) -> &'static AtomicU64 {
+    let word = fiber.user_word(index).as_ptr();
+    // SAFETY: the word is 8-aligned, lives for ever, and is used as this atomic only.
+    unsafe { AtomicU64::from_ptr(word.cast()) }
+}
+
+/// The signals that a fiber blocks.
+pub(super) fn mask(fiber: FiberRef) -> &'static AtomicU64 {
+    shared_word(fiber, word::MASK)
+}
+
+/// The signals that a fiber waits for.
+pub(super) fn awaited(fiber: FiberRef) -> &'static AtomicU64 {
+    shared_word(fiber, word::AWAITED)
+}
+
+/// Whether a signal that is pending would change what the fiber does.
+fn wants(fiber: FiberRef, signal: Set) -> bool {
+    let blocked = mask(fiber).load(Ordering::Relaxed) & !awaited(fiber).load(Ordering::Relaxed);
+    blocked & signal == 0
+}
+
+/// Marks a signal that we have sent to have a fiber's pending ones handled.
+static KICK: u8 = 0;
+
+fn kick_value() -> usize {
+    (&raw const KICK) as usize
+}
+
+/// `siginfo_t` as far as we write it: number, code, sender, value.
+#[repr(C)]
+struct Info {
+    signal: c_int,
+    errno: c_int,
+    code: c_int,
+    padding: c_int,
+    process: u32,
+    user: u32,
+    value: usize,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<Info>() == size_of::<siginfo_t>());
+
+/// What comes with a signal that this process sends to itself.
+pub(super) fn info(signal: c_int, code: c_int, value: usize) -> siginfo_t {
+    // SAFETY: touches no memory.
+    let user = unsafe { system_call!(Sysno::getuid) }.unwrap_or(0) as u32;
+    let process = sys::process_id();
+    let info = Info { signal, errno: 0, code, padding: 0, process, user, value, rest: [0; 12] };
+    // SAFETY: the same size, and any bytes are valid.
+    unsafe { std::mem::transmute::<Info, siginfo_t>(info) }
+}
+
+fn is_kick(info: &siginfo_t) -> bool {
+    // SAFETY: the record is as long.
+    let info = unsafe { &*std::ptr::from_ref(info).cast::<Info>() };
+    info.code == libc::SI_QUEUE && info.value == kick_value()
+}
+
+/// What the kernel calls.
+pub(super) extern "C" fn shim(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let errno = call::errno();
+    // SAFETY: the kernel passes a record.
+    receive(signal, unsafe { &mut *info }, context);
+    call::set_errno(errno);
+}
+
+fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
+    let current = FiberRef::current();
+    if current.is_some_and(FiberRef::is_borrowed) {
+        call_handler(signal, info, context, actions::load(signal)); // in a child of vfork
+        return;
+    }
+    if is_kick(info) {
+        if let Some(fiber) = current.filter(|_| runtime::may_run_handlers()) {
+            run_on_frame(fiber, context);
+        }
+        if pending::all().any(|one| target_of(one.signal, one.target).is_some()) {
+            runtime::post();
+        }
+        return;
+    }
+    // What the thread has done itself, or was sent by its number, is for it.
+    let personal = info.si_code == libc::SI_TKILL || signal == libc::SIGPIPE;
+    let started = timestop_runtime::is_started();
+    if current.is_none() && !(started && runtime::is_runtime_thread()) {
+        let main = runtime::main_fiber().filter(|main| !personal && wants(*main, bit(signal)));
+        match main {
+            Some(_) if runtime::may_run_handlers() => {
+                send(None, signal, info);
+            }
+            Some(_) => {
+                pending::push(None, signal, info);
+                runtime::post();
+            }
+            None => act_on_thread(signal, info, context),
+        }
+        return;
+    }
+    pending::push(current.filter(|_| personal), signal, info);
+    if !runtime::may_run_handlers() {
+        if let Some(fiber) = current {
+            fiber.set_interrupted(true); // looked at as soon as it waits
+        }
+        runtime::post();
+        return;
+    }
+    match target_of(signal, current.filter(|_| personal)) {
+        Some(fiber) if Some(fiber) == current => run_on_frame(fiber, context),
+        Some(fiber) => nudge(fiber, signal),
+        None => {}
+    }
+}
+
+/// On an OS thread of the program's, which has the signal unblocked in the kernel.
+fn act_on_thread(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
+    let action = actions::load(signal);
+    match action.handler {
+        libc::SIG_IGN => {}
+        libc::SIG_DFL => actions::do_default(signal),
+        _ => {
+            if action.flags & libc::SA_RESETHAND != 0 {
+                actions::reset(signal);
+            }
+            call_handler(signal, info, context, action);
+        }
+    }
+}
+
+/// Who is to take a pending signal: `None` while everyone blocks it.
+fn target_of(signal: c_int, target: Option<FiberRef>) -> Option<FiberRef> {
+    let signal = bit(signal);
+    if let Some(fiber) = target {
+        return wants(fiber, signal).then_some(fiber);
+    }
+    let waits = |fiber: &FiberRef| awaited(*fiber).load(Ordering::Relaxed) & signal != 0;
+    let open = |fiber: &FiberRef| wants(*fiber, signal);
+    if AWAITED_EVER.load(Ordering::Relaxed) & signal != 0
+        && let Some(fiber) = runtime::live_fibers().find(waits)
+    {
+        return Some(fiber);
+    }
+    let near = runtime::main_fiber().into_iter().chain(FiberRef::current()).find(open);
+    near.or_else(|| runtime::live_fibers().find(open))
+}
+
+/// Signals that anyone has ever waited for: for others nobody needs to be asked.
+pub(super) static AWAITED_EVER: AtomicU64 = AtomicU64::new(0);
+
+/// Makes a fiber look at its pending signals. Outside of all locks.
+pub(super) fn nudge(fiber: FiberRef, signal: c_int) {
+    fiber.set_interrupted(true);
+    unpark(fiber);
+    if Some(fiber) != FiberRef::current()
+        && let Some(thread) = runtime::running_thread(fiber)
+    {
+        let info = info(signal, libc::SI_QUEUE, kick_value());
+        let process = sys::process_id();
+        // SAFETY: the kernel reads one record.
+        let _ = unsafe {
+            system_call!(Sysno::rt_tgsigqueueinfo, process, thread, signal, &raw const info)
+        };
+    }
+    // It may be about to run and to compute, or the kick may find another there: look once more.
+    runtime::post_again();
+}
+
+/// Queues a signal for a fiber, or for the process, and tells whoever is to take it. Outside of all
+/// locks. If that is the caller, its handlers run before this returns.
+pub(super) fn send(target: Option<FiberRef>, signal: c_int, info: &siginfo_t) -> bool {
+    if !pending::push(target, signal, info) {
+        return false;
+    }
+    match target_of(signal, target) {
+        Some(fiber) if Some(fiber) == FiberRef::current() => {
+            run_pending(fiber);
+        }
+        Some(fiber) => nudge(fiber, signal),
+        None => {}
+    }
+    true
+}
+
+/// Tells everyone who has something to take. What the runtime calls after a handler had to put it off.
+pub(super) fn dispatch() {
+    for one in pending::all() {
+        if let Some(fiber) = target_of(one.signal, one.target) {
+            nudge(fiber, one.signal);
+        }
+    }
+}
+
+/// Runs a fiber's handlers on top of the code that a signal has interrupted.
+fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
+    fiber.set_interrupted(false);
+    fiber.pin();
+    let context = context.cast::<libc::ucontext_t>();
+    // SAFETY: the kernel's record of what was interrupted.
+    let kernels = actions::word_of(unsafe { &(*context).uc_sigmask });
+    while let Some((signal, mut info)) = next(fiber) {
+        run_one(fiber, signal, &mut info, context);
+    }
+    // SAFETY: as above.
+    let mask = unsafe { &raw mut (*context).uc_sigmask };
+    // SAFETY: as above. The OS thread's own mask comes back with the frame.
+    unsafe { mask.cast::<Set>().write(kernels) };
+    fiber.unpin();
+}
+
+/// Runs the handlers that wait for the calling fiber, on its own stack; they may suspend it.
+pub(super) fn run_pending(fiber: FiberRef) -> Ran {
+    fiber.set_interrupted(false);
+    let mut ran = Ran::Nothing;
+    let errno = call::errno();
+    while let Some((signal, mut info)) = next(fiber) {
+        // SAFETY: all-zero is a valid record.
+        let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        // SAFETY: writes the registers: a handler that looks finds itself called from here.
+        unsafe { libc::getcontext(&raw mut context) };
+        match run_one(fiber, signal, &mut info, &raw mut context) {
+            None => {}
+            Some(flags) if flags & libc::SA_RESTART != 0 && ran != Ran::Interrupt => {
+                ran = Ran::Restart;
+            }
+            Some(_) => ran = Ran::Interrupt,
+        }
+    }
+    call::set_errno(errno);
+    ran
+}
+
+fn next(fiber: FiberRef) -> Option<(c_int, siginfo_t)> {
+    let blocked = mask(fiber).load(Ordering::Relaxed) | awaited(fiber).load(Ordering::Relaxed);
+    pending::take(fiber, !blocked)
+}
+
+/// Does what the program wants for one signal; the action's flags if that was a handler.
+fn run_one(
+    fiber: FiberRef,
+    signal: c_int,
+    info: &mut siginfo_t,
+    context: *mut libc::ucontext_t,
+) -> Option<c_int> {
+    let action = actions::load(signal);
+    match action.handler {
+        libc::SIG_IGN => return None,
+        libc::SIG_DFL => {
+            actions::do_default(signal);
+            return None;
+        }
+        _ => {}
+    }
+    if action.flags & libc::SA_RESETHAND != 0 {
+        actions::reset(signal);
+    }
+    let handled = fiber.user_word(word::HANDLED);
+    handled.set(handled.get() + 1);
+    let own = if action.flags & libc::SA_NODEFER == 0 { bit(signal) } else { 0 };
+    let before = mask(fiber).fetch_or(action.mask | own, Ordering::Relaxed);
+    // SAFETY: the caller passes a whole record.
+    let saved = unsafe { (&raw mut (*context).uc_sigmask).cast::<Set>() };
+    // SAFETY: a word of the record.
+    unsafe { saved.write(before) };
+    call_handler(signal, info, context.cast(), action);
+    // The handler may have changed the mask that it returns to.
+    // SAFETY: a word of the record.
+    mask(fiber).store(unsafe { saved.read() }, Ordering::Relaxed);
+    Some(action.flags)
+}
+
+fn call_handler(signal: c_int, info: &mut siginfo_t, context: *mut c_void, action: Action) {
+    if action.handler == libc::SIG_DFL || action.handler == libc::SIG_IGN {
+        return;
+    }
+    if action.flags & libc::SA_SIGINFO != 0 {
+        type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+        // SAFETY: SA_SIGINFO says that the handler is of this type.
+        let handler: WithInfo = unsafe { std::mem::transmute(action.handler) };
+        handler(signal, info, context);
+    } else {
+        // SAFETY: without SA_SIGINFO it is of this type.
+        let handler: extern "C" fn(c_int) = unsafe { std::mem::transmute(action.handler) };
+        handler(signal);
+    }
+}

@@ -1,0 +1,147 @@
+//! Waiting for signals: `sigwait`, `sigtimedwait`, `sigsuspend`, `pause`.
+//!
+//! A fiber says which signals it awaits, so that they are brought to it although it blocks them; what
+//! wakes it is the pending signal itself, which it then takes out of the table.
+
+use std::ffi::c_int;
+use std::sync::atomic::Ordering;
+
+use libc::{siginfo_t, sigset_t, timespec};
+use timestop_runtime::{FiberRef, Outcome, Reason, sys, wait_until};
+
+use super::actions::{self, Set};
+use super::{deliver, open_while, pending, replace_mask};
+use crate::call::{self, Sysno, answer, fail, nanoseconds};
+use crate::system_call;
+
+/// Waits for one of `set` and takes it.
+fn wait_for(fiber: FiberRef, set: Set, deadline: Option<u64>) -> Result<(c_int, siginfo_t), c_int> {
+    actions::keep(set, true);
+    deliver::AWAITED_EVER.fetch_or(set, Ordering::Relaxed);
+    let awaited = deliver::awaited(fiber);
+    awaited.store(set, Ordering::Relaxed);
+    let come = || pending::of(fiber, set) != 0;
+    let taken = open_while(|| {
+        loop {
+            if let Some(taken) = pending::take(fiber, set) {
+                return Ok(taken);
+            }
+            if deadline == Some(0) {
+                return Err(libc::EAGAIN);
+            }
+            match wait_until(fiber, Reason::Signal, 0, deadline, true, come) {
+                Outcome::Woken => {}
+                Outcome::TimedOut => return Err(libc::EAGAIN),
+                other => return Err(call::error_of(other)),
+            }
+        }
+    });
+    awaited.store(0, Ordering::Relaxed);
+    taken
+}
+
+/// See `sigtimedwait(2)`.
+///
+/// # Safety
+///
+/// As libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigtimedwait(
+    set: *const sigset_t,
+    info: *mut siginfo_t,
+    time: *const timespec,
+) -> c_int {
+    let Some(fiber) = call::fiber() else {
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { system_call!(Sysno::rt_sigtimedwait, set, info, time, 8) });
+    };
+    // SAFETY: null, or a time that the caller passes.
+    let deadline = match unsafe { time.as_ref() }.map(nanoseconds) {
+        None => None,
+        Some(None) => return fail(libc::EINVAL),
+        Some(Some(0)) => Some(0),
+        Some(Some(length)) => Some(sys::now().saturating_add(length)),
+    };
+    // SAFETY: the caller passes a set.
+    match wait_for(fiber, actions::word_of(unsafe { &*set }), deadline) {
+        Err(number) => fail(number),
+        Ok((signal, come)) => {
+            if !info.is_null() {
+                // SAFETY: the caller passes room for it.
+                unsafe { info.write(come) };
+            }
+            signal
+        }
+    }
+}
+
+/// See `sigwaitinfo(2)`.
+///
+/// # Safety
+///
+/// As libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigwaitinfo(set: *const sigset_t, info: *mut siginfo_t) -> c_int {
+    // SAFETY: as the caller vouches.
+    unsafe { sigtimedwait(set, info, std::ptr::null()) }
+}
+
+/// See `sigwait(3)`.
+///
+/// # Safety
+///
+/// As libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_int {
+    let errno = call::errno();
+    loop {
+        // SAFETY: as the caller vouches.
+        let taken = unsafe { sigtimedwait(set, std::ptr::null_mut(), std::ptr::null()) };
+        let number = call::errno();
+        call::set_errno(errno);
+        if taken > 0 {
+            // SAFETY: the caller passes room for it.
+            unsafe { signal.write(taken) };
+            return 0;
+        }
+        if number != libc::EINTR {
+            return number;
+        }
+    }
+}
+
+/// See `sigsuspend(2)`.
+///
+/// # Safety
+///
+/// As libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigsuspend(set: *const sigset_t) -> c_int {
+    let Some(fiber) = call::fiber() else {
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { system_call!(Sysno::rt_sigsuspend, set, 8) });
+    };
+    // SAFETY: the caller passes a set.
+    let wanted = actions::word_of(unsafe { &*set });
+    let ended = open_while(|| {
+        let (before, ran) = replace_mask(fiber, wanted);
+        let ended = if ran { Outcome::Interrupted } else { wait_for_handler(fiber) };
+        replace_mask(fiber, before);
+        ended
+    });
+    fail(call::error_of(ended))
+}
+
+fn wait_for_handler(fiber: FiberRef) -> Outcome {
+    wait_until(fiber, Reason::Signal, 0, None, true, || false)
+}
+
+/// See `pause(2)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pause() -> c_int {
+    let Some(fiber) = call::fiber() else {
+        // SAFETY: touches no memory.
+        return answer(unsafe { system_call!(Sysno::pause) });
+    };
+    fail(call::error_of(open_while(|| wait_for_handler(fiber))))
+}
