@@ -1,0 +1,250 @@
+//! How the runtime is set up: by code, by environment, by default.
+
+use std::time::{Duration, Instant};
+use std::{env, io, thread};
+
+use timestop_runtime::{self as runtime, Deadlock, FiberRef, Settings, signal, sys};
+
+use crate::spawn::Builder;
+
+/// Stack of the first fiber, [`run`]: what a main thread has.
+const MAIN_STACK: usize = 8 << 20;
+
+/// Settings of the runtime, fixed once the first fiber has been spawned.
+///
+/// What is not set here is taken from the environment (`TIMESTOP_WORKERS`, `TIMESTOP_STACK`,
+/// `TIMESTOP_CARRIERS`, `TIMESTOP_DEADLOCK`), else the default.
+#[derive(Debug, Clone, Default)]
+#[must_use = "a configuration does nothing until it is started"]
+pub struct Config {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    carriers: Option<usize>,
+    deadlock: Option<Deadlock>,
+}
+
+impl Config {
+    /// Everything as the environment or the defaults have it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many fibers may run at once. Default: `TIMESTOP_WORKERS`, else the CPUs that this process
+    /// may use, its cgroup's quota included.
+    ///
+    /// # Panics
+    ///
+    /// If `count` is 0.
+    pub fn workers(mut self, count: usize) -> Self {
+        assert!(count > 0, "fibers need a worker to run");
+        self.workers = Some(count);
+        self
+    }
+
+    /// Bytes of address space of a fiber's stack, rounded up to a power of two of at least 64 KiB.
+    /// Default: `TIMESTOP_STACK`, else 256 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// The most OS threads that may run fibers, those stuck in blocking calls that no hook knows
+    /// included. Beyond it such a call holds up its worker's other fibers until it returns. Default:
+    /// `TIMESTOP_CARRIERS`, else 1024.
+    pub fn carriers(mut self, count: usize) -> Self {
+        self.carriers = Some(count);
+        self
+    }
+
+    /// What happens when every fiber waits for another, and `main` too, and nothing from outside
+    /// could wake any of them. Default: `TIMESTOP_DEADLOCK` (`report`, `abort` or `off`), else one
+    /// report on standard error of who waits for what. Source: Go's "all goroutines are asleep".
+    pub fn deadlock(mut self, action: Deadlock) -> Self {
+        self.deadlock = Some(action);
+        self
+    }
+
+    /// Starts the runtime with these settings; without effect if it runs already.
+    ///
+    /// # Errors
+    ///
+    /// Fibers cannot run on this machine, a variable of the environment makes no sense, or an OS
+    /// thread cannot be made. The text says what to do.
+    pub fn start(&self) -> io::Result<()> {
+        if runtime::is_started() {
+            return Ok(());
+        }
+        let workers = match (self.workers, number("TIMESTOP_WORKERS")?) {
+            (Some(count), _) | (None, Some(count)) => count,
+            (None, None) => thread::available_parallelism().map_or(1, usize::from),
+        };
+        let defaults = Settings::default();
+        let settings = Settings {
+            workers,
+            stack_size: self
+                .stack_size
+                .or(number("TIMESTOP_STACK")?)
+                .unwrap_or(defaults.stack_size),
+            carriers: self
+                .carriers
+                .or(number("TIMESTOP_CARRIERS")?)
+                .unwrap_or(defaults.carriers)
+                .max(workers + 1),
+            deadlock: match self.deadlock {
+                Some(action) => action,
+                None => deadlock_action()?,
+            },
+        };
+        timestop_hooks::install();
+        runtime::set_asked(crate::packet::answer);
+        runtime::start(settings)
+    }
+
+    /// Starts the runtime, runs `f` as the program's first fiber, and returns its value. Other
+    /// fibers that still live then go on until the program ends, as threads do.
+    ///
+    /// # Panics
+    ///
+    /// With what `f` panics with, or if fibers cannot run on this machine.
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        if FiberRef::current().is_some() {
+            return f();
+        }
+        if let Err(error) = self.start() {
+            panic!("{error}");
+        }
+        let builder = Builder::new().name("main".to_owned()).stack_size(MAIN_STACK);
+        let first = || {
+            signal::set_main_fiber(FiberRef::current());
+            f()
+        };
+        // SAFETY: we wait for the fiber's end before we return.
+        let spawned = unsafe { builder.spawn_unchecked(first) };
+        let handle = spawned.unwrap_or_else(|error| panic!("failed to spawn a fiber: {error}"));
+        let result = signal::lend_thread(|| handle.join());
+        signal::set_main_fiber(None);
+        match result {
+            Ok(value) => value,
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+}
+
+/// A variable of the environment as a positive number.
+fn number(name: &str) -> io::Result<Option<usize>> {
+    let Some(text) = env::var_os(name) else { return Ok(None) };
+    let number =
+        text.to_str().and_then(|text| text.trim().parse().ok()).filter(|&number| number > 0);
+    number.map(Some).ok_or_else(|| {
+        let text = format!("{name}={}: expected a positive number", text.to_string_lossy());
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
+}
+
+fn deadlock_action() -> io::Result<Deadlock> {
+    let Some(text) = env::var_os("TIMESTOP_DEADLOCK") else { return Ok(Deadlock::default()) };
+    match text.to_str() {
+        Some("report") => Ok(Deadlock::Report),
+        Some("abort") => Ok(Deadlock::Abort),
+        Some("off") => Ok(Deadlock::Off),
+        _ => {
+            let text = text.to_string_lossy();
+            let text = format!("TIMESTOP_DEADLOCK={text}: expected report, abort or off");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+    }
+}
+
+/// Starts the runtime as the environment has it, unless it runs.
+#[inline]
+pub(crate) fn ensure_started() -> io::Result<()> {
+    if runtime::is_started() { Ok(()) } else { Config::new().start() }
+}
+
+/// The stack size that a fiber gets by default.
+pub(crate) fn stack_size() -> usize {
+    runtime::settings().map_or(Settings::default().stack_size, |settings| settings.stack_size)
+}
+
+/// As [`Config::run`] with everything as the environment or the defaults have it.
+pub fn run<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    Config::new().run(f)
+}
+
+/// From here on every `std::thread`, and every `pthread_create` of any library, makes a fiber.
+/// Threads that exist stay what they are.
+///
+/// # Errors
+///
+/// As [`Config::start`].
+pub fn adopt_threads() -> io::Result<()> {
+    ensure_started()?;
+    timestop_hooks::thread::adopt_all(true);
+    Ok(())
+}
+
+/// Restores a deadline when dropped.
+struct Restore(FiberRef, u64);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        self.0.replace_deadline(self.1);
+    }
+}
+
+/// Runs `f` with a time limit on its blocking calls.
+///
+/// Once `limit` has passed, blocking I/O within `f` fails with `ErrorKind::TimedOut` (`ETIMEDOUT`),
+/// and sleeps end early, so that any blocking code ends along the error paths that it has. `f` is not
+/// interrupted otherwise: it may compute on, and waits for locks, channels (std's `mpsc::recv`
+/// included) and other fibers go on. The nearest of several nested limits counts.
+///
+/// Cost: two stores, and a timer at each wait.
+///
+/// # Panics
+///
+/// When called outside a fiber, where no limit could be kept.
+///
+/// # Example
+///
+/// ```
+/// use std::io::{ErrorKind, Read};
+/// use std::time::Duration;
+///
+/// timestop::run(|| {
+///     let (mut ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+///     let mut byte = [0];
+///     let read = timestop::timeout(Duration::from_millis(5), || ours.read(&mut byte));
+///     assert_eq!(read.unwrap_err().kind(), ErrorKind::TimedOut);
+/// });
+/// ```
+pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
+    let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    within(sys::now().saturating_add(limit), f)
+}
+
+/// As [`timeout`], until a point in time.
+///
+/// # Panics
+///
+/// As [`timeout`].
+pub fn deadline<T>(at: Instant, f: impl FnOnce() -> T) -> T {
+    timeout(at.saturating_duration_since(Instant::now()), f)
+}
+
+fn within<T>(at: u64, f: impl FnOnce() -> T) -> T {
+    let fiber = FiberRef::current()
+        .expect("timestop::timeout works on fibers: call it within timestop::run or spawn");
+    let before = fiber.deadline();
+    fiber.replace_deadline(before.min(at));
+    let _restore = Restore(fiber, before);
+    f()
+}

@@ -1,0 +1,39 @@
+//! Green threads for Linux: *a fiber is a thread*.
+//!
+//! Replace [`std::thread::spawn`] by [`spawn`] and keep the rest: `std::net`, `std::sync`,
+//! `thread_local!`, any blocking crate. A call that would block suspends the fiber and lets others
+//! run; there is no `async`, and no function has a colour.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::{TcpListener, TcpStream};
+//!
+//! timestop::run(|| {
+//!     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+//!     let address = listener.local_addr().unwrap();
+//!     timestop::spawn(move || {
+//!         for stream in listener.incoming() {
+//!             let mut stream = stream.unwrap();
+//!             timestop::spawn(move || stream.write_all(b"hello"));
+//!         }
+//!     });
+//!     let mut text = String::new();
+//!     TcpStream::connect(address).unwrap().read_to_string(&mut text).unwrap();
+//!     assert_eq!(text, "hello");
+//! });
+//! ```
+
+mod config;
+mod packet;
+mod pin;
+mod report;
+mod scope;
+mod spawn;
+
+pub use config::{Config, adopt_threads, deadline, run, timeout};
+pub use pin::{Pin, pin};
+pub use report::{FiberInfo, FiberState, fibers};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use spawn::{Builder, JoinHandle, is_fiber, spawn, yield_now};
+pub use timestop_macros::main;
+pub use timestop_runtime::{Deadlock, Stats, stats};
