@@ -1,0 +1,105 @@
+//! From what was typed to rows and subjects; a name that is none of ours is answered with the nearest that is.
+
+use std::collections::BTreeSet;
+
+use super::experiments::{EXPERIMENTS, Row, Subject};
+
+/// How alike two names must be for one to be taken for a slip of the other, from 0 to 1.
+const ALIKE: f64 = 0.5;
+
+/// The rows that `names` ask for, in the order of the table and each once; all of them for no names.
+pub(crate) fn rows(names: &[String], quick: bool) -> Result<Vec<Row>, String> {
+    let all: Vec<Row> = Row::all(quick).collect();
+    for name in names {
+        if !all.iter().any(|row| is_meant(row, name)) {
+            let known =
+                EXPERIMENTS.iter().map(|e| e.name.to_owned()).chain(all.iter().map(Row::name));
+            return Err(unknown("bench", name, known));
+        }
+    }
+    let wanted = |row: &Row| names.is_empty() || names.iter().any(|name| is_meant(row, name));
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// The subjects that `names` ask for; all of them for no names.
+pub(crate) fn subjects(names: &[String]) -> Result<BTreeSet<Subject>, String> {
+    if names.is_empty() {
+        return Ok(Subject::ALL.into_iter().collect());
+    }
+    names.iter().map(|name| subject(name)).collect()
+}
+
+/// The subject of that name.
+pub(crate) fn subject(name: &str) -> Result<Subject, String> {
+    Subject::ALL
+        .into_iter()
+        .find(|subject| subject.name() == name)
+        .ok_or_else(|| unknown("subject", name, Subject::ALL.iter().map(|s| s.name().to_owned())))
+}
+
+fn is_meant(row: &Row, name: &str) -> bool {
+    row.experiment.name == name || row.name() == name
+}
+
+fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
+    match nearest(name, known) {
+        Some(near) => format!("no {what} '{name}'; did you mean '{near}'?"),
+        None => format!("no {what} '{name}'; see `timestop lab list`"),
+    }
+}
+
+/// The name most like `name`, if any is like it at all.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    known
+        .map(|other| (strsim::normalized_damerau_levenshtein(name, &other), other))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .map(|(_, other)| other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(rows: &[Row]) -> Vec<String> {
+        rows.iter().map(Row::name).collect()
+    }
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_bench_means_all_its_rows_and_a_row_means_itself() {
+        let chosen = rows(&owned(&["spawn_join", "echo/64"]), false).expect("known names");
+        assert_eq!(names(&chosen), ["spawn_join/1", "spawn_join/2", "echo/64"]);
+    }
+
+    #[test]
+    fn a_name_given_twice_is_measured_once() {
+        let chosen = rows(&owned(&["yield", "yield"]), false).expect("known names");
+        assert_eq!(names(&chosen), ["yield"]);
+    }
+
+    #[test]
+    fn no_names_mean_everything() {
+        assert_eq!(rows(&[], false).expect("no names").len(), Row::all(false).count());
+        assert_eq!(subjects(&[]).expect("no names").len(), Subject::ALL.len());
+    }
+
+    #[test]
+    fn a_slip_is_answered_with_the_nearest_name() {
+        let why = rows(&owned(&["yeild"]), false).expect_err("no such bench");
+        assert_eq!(why, "no bench 'yeild'; did you mean 'yield'?");
+        let why = rows(&owned(&["echo/65"]), false).expect_err("no such row");
+        assert_eq!(why, "no bench 'echo/65'; did you mean 'echo/64'?");
+        let why = subjects(&owned(&["timstop"])).expect_err("no such subject");
+        assert_eq!(why, "no subject 'timstop'; did you mean 'timestop'?");
+    }
+
+    #[test]
+    fn a_name_like_no_other_is_sent_to_the_list() {
+        let why = rows(&owned(&["quux"]), false).expect_err("no such bench");
+        assert_eq!(why, "no bench 'quux'; see `timestop lab list`");
+    }
+}

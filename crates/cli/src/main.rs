@@ -1,0 +1,42 @@
+//! The program `timestop`: an enum of subcommands, one module each.
+//!
+//! A subcommand is a module with `Args` (what clap parses) and `run` (what it does); nothing else
+//! lives here.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod lab;
+mod run;
+mod serve;
+
+/// Green threads for Linux: a fiber is a thread.
+#[derive(Debug, Parser)]
+#[command(name = "timestop", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a threaded program, in any language, with its threads as fibers
+    Run(run::Args),
+    /// Serve a directory, and a demonstration of fibers, over HTTP
+    Serve(serve::Args),
+    /// Measure fibers beside OS threads and bare system calls
+    Lab(lab::Args),
+    /// One run of one measurement, in a process of its own
+    #[command(name = "lab-subject", hide = true)]
+    LabSubject(lab::subject::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Lab(args) => lab::run(args),
+        Command::LabSubject(args) => lab::subject::run(args),
+    }
+}

@@ -1,0 +1,148 @@
+//! `timestop lab`: that what it prints has the shape it promises. What it measures is no business of a test.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn lab(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_timestop"));
+    command.arg("lab").args(args);
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    lab(args).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+/// The objects that a run with these arguments prints.
+fn objects(args: &[&str]) -> Vec<Value> {
+    let output = output(&[&["--quick", "--runs", "1", "--json"], args].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let parse = |line| serde_json::from_str(line).expect("an object a line");
+    text(&output.stdout).lines().map(parse).collect()
+}
+
+#[test]
+fn a_row_is_an_object_for_each_subject() {
+    let objects = objects(&["yield"]);
+    let subjects: Vec<_> = objects.iter().map(|object| &object["subject"]).collect();
+    assert_eq!(subjects, ["timestop", "threads"]);
+    for object in &objects {
+        assert_eq!(object["bench"], "yield");
+        assert_eq!(object["unit"], "ns");
+        assert_eq!(object["runs"], 1);
+        assert!(object["value"].as_f64().is_some_and(|value| value > 0.0), "{object}");
+        assert_eq!(object["min"], object["max"]);
+    }
+}
+
+#[test]
+fn a_parameter_is_in_the_name_and_a_field() {
+    let objects = objects(&["spawn_join/1", "--subjects", "threads"]);
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0]["bench"], "spawn_join/1");
+    assert_eq!(objects[0]["workers"], 1);
+}
+
+#[test]
+fn other_metrics_are_objects_of_their_own() {
+    let objects = objects(&["echo/64", "--subjects", "threads,epoll"]);
+    for metric in ["echo/64", "echo_p50/64", "echo_p99/64", "echo_cpu/64"] {
+        let of_metric = objects.iter().filter(|object| object["bench"] == metric);
+        let conns: Vec<_> = of_metric.map(|object| &object["conns"]).collect();
+        assert_eq!(conns, [64, 64], "{metric}");
+    }
+    let errors = objects.iter().filter_map(|object| object["errors"].as_f64());
+    assert_eq!(errors.collect::<Vec<_>>(), [0.0, 0.0]);
+}
+
+#[test]
+fn a_table_names_rows_and_subjects_and_progress_goes_elsewhere() {
+    let output = output(&["yield", "--quick", "--runs", "2"]);
+    assert!(output.status.success());
+    let table = text(&output.stdout);
+    assert_eq!(table.lines().count(), 4, "a header, its line, two subjects:\n{table}");
+    assert!(table.contains("timestop") && table.contains("threads"), "{table}");
+    let progress: Vec<&str> = text(&output.stderr).lines().collect();
+    assert_eq!(progress.len(), 4, "{progress:?}");
+    let turns = ["timestop 1/2", "threads 1/2", "timestop 2/2", "threads 2/2"];
+    for (line, turn) in progress.iter().zip(turns) {
+        assert!(line.starts_with(&format!("yield {turn}: ")), "{line}");
+    }
+}
+
+#[test]
+fn the_list_has_every_bench() {
+    for args in [["list"], ["--list"]] {
+        let output = output(&args);
+        assert!(output.status.success());
+        let benches =
+            ["yield", "spawn_join/2", "pingpong", "memory", "timers", "mutex", "echo/8000"];
+        for bench in benches.iter().chain(&["python", "idle_cpu"]) {
+            assert!(text(&output.stdout).contains(bench), "{bench}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_nearest() {
+    for (args, nearest) in
+        [(["yeild", "--quick"], "'yield'"), (["yield", "--subjects=thread"], "'threads'")]
+    {
+        let output = output(&args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(nearest), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_bench_without_the_subject_is_a_mistake() {
+    assert_eq!(output(&["yield", "--subjects", "epoll"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_cell_that_failed_says_why() {
+    let mut command = lab(&["python", "--quick", "--runs", "1", "--json", "--subjects", "plain"]);
+    // No python3 there, whatever this machine has.
+    let output = command.env("PATH", "").output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+    let object: Value = serde_json::from_str(text(&output.stdout)).expect("one object");
+    assert!(object["value"].is_null());
+    assert_eq!(object["runs"], 0);
+    let error = object["error"].as_str().expect("a reason");
+    assert!(error.contains("python3"), "{error}");
+}
+
+#[test]
+fn ctrl_c_prints_what_was_measured() {
+    let mut child = lab(&["yield", "--quick", "--runs", "1000000", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let progress = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut progress = progress.lines();
+    // One run of each subject is over.
+    for _ in 0..2 {
+        progress.next().expect("a line a run").expect("UTF-8");
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt.expect("kill starts").success());
+    // Read to the end, or the program might wait for room in the pipe.
+    progress.for_each(drop);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    let subjects: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("an object a line")["subject"].take()
+        })
+        .collect();
+    assert_eq!(subjects, ["timestop", "threads"]);
+}

@@ -1,0 +1,170 @@
+//! `timestop run`: a program does on fibers what it does on threads, and its caller cannot tell the difference but by the
+//! number of OS threads.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use crate::support::{Program, output, output_of, text, timestop_run};
+
+/// Fails unless `program` passes on plain threads: only then is it worth anything as a test of fibers.
+fn passes_plainly(program: &Program) {
+    let plain = program.plain();
+    assert!(plain.status.success(), "{}\n{}", plain.status, text(&plain.stderr));
+    assert!(text(&plain.stdout).contains("PASS"), "{}", text(&plain.stdout));
+}
+
+/// Fails unless `program` ends and prints on fibers as it does on threads.
+fn is_the_same_on_fibers(program: &Program) {
+    let (plain, fibers) = (program.plain(), program.on_fibers());
+    assert_eq!(fibers.status, plain.status, "{}\n{}", text(&fibers.stdout), text(&fibers.stderr));
+    assert_eq!(text(&fibers.stdout), text(&plain.stdout));
+}
+
+/// Two tests a program: on plain threads, and the same on fibers.
+macro_rules! programs {
+    ($($name:ident: $program:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn plain() {
+                passes_plainly(&$program);
+            }
+
+            #[test]
+            fn on_fibers() {
+                is_the_same_on_fibers(&$program);
+            }
+        }
+    )*};
+}
+
+programs! {
+    c_threads: Program::c("threads");
+    c_echo: Program::c("echo");
+    c_processes: Program::c("procs");
+    python_mix: Program::python("mix", &[]);
+    python_threads: Program::python("threads10k", &["1000"]);
+    python_server: Program::python("server1000", &["200"]);
+    python_subprocesses: Program::python("subprocesses", &[]);
+    python_late_library: Program::python("late_library", &[]);
+    rust_std: Program::rust("std_threads");
+}
+
+/// What a program said of itself in a line "os threads N", read from `/proc/self/status`.
+fn os_threads(stderr: &[u8]) -> usize {
+    let stderr = text(stderr);
+    let count = stderr.lines().find_map(|line| line.strip_prefix("os threads "));
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in: {stderr}"))
+}
+
+#[test]
+fn a_thousand_connections_take_few_os_threads() {
+    let fibers = Program::python("server1000", &[]).on_fibers();
+    assert!(fibers.status.success(), "{}", text(&fibers.stderr));
+    assert_eq!(text(&fibers.stdout), "PASS 1000 connections\n");
+    assert!(os_threads(&fibers.stderr) < 10, "{}", text(&fibers.stderr));
+}
+
+#[test]
+fn ten_thousand_python_threads() {
+    let fibers = Program::python("threads10k", &[]).on_fibers();
+    assert!(fibers.status.success(), "{}", text(&fibers.stderr));
+    assert_eq!(text(&fibers.stdout), "PASS 10000 threads\n");
+    assert!(os_threads(&fibers.stderr) < 10, "{}", text(&fibers.stderr));
+}
+
+#[test]
+fn the_exit_status_is_the_programs() {
+    for status in [0, 1, 42, 255] {
+        let output = output(timestop_run().args(["sh", "-c", &format!("exit {status}")]));
+        assert_eq!(output.status.code(), Some(status), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn death_by_a_signal_is_the_programs() {
+    for signal in [9, 15] {
+        let output = output(timestop_run().args(["sh", "-c", &format!("kill -{signal} $$")]));
+        assert_eq!(output.status.signal(), Some(signal), "{}", text(&output.stderr));
+    }
+    let aborts = Program::c_text("#include <stdlib.h>\nint main(void) { abort(); }", &[]);
+    assert_eq!(aborts.on_fibers().status.signal(), Some(6));
+}
+
+#[test]
+fn stdin_stdout_and_stderr_are_the_programs() {
+    let mut command = timestop_run();
+    command.args(["sh", "-c", "cat; echo done >&2"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
+    let sent = bytes.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&sent));
+    let output = output_of(child, &command);
+    writer.join().expect("no panic").expect("cat reads");
+    assert!(output.status.success() && output.stdout == bytes);
+    assert_eq!(text(&output.stderr), "done\n");
+}
+
+#[test]
+fn arguments_and_environment_are_the_programs() {
+    let arguments = ["--help", "-v", "--", "two words", ""];
+    let plain = output(Command::new("printf").arg("<%s>\n").args(arguments));
+    let fibers = output(timestop_run().args(["printf", "<%s>\n"]).args(arguments));
+    assert_eq!(text(&fibers.stdout), text(&plain.stdout));
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut command = timestop_run();
+    command
+        .args(["sh", "-c", "echo \"$TREASURE\"; pwd"])
+        .env("TREASURE", "gold")
+        .current_dir(&directory);
+    let place = directory.path().canonicalize().expect("it exists");
+    assert_eq!(text(&output(&mut command).stdout), format!("gold\n{}\n", place.display()));
+}
+
+#[test]
+fn a_script_is_run_by_its_interpreter() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("script");
+    fs::write(&path, "#!/bin/sh\necho script \"$1\"\n").expect("ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+    let output = output(timestop_run().arg(&path).arg("runs"));
+    assert_eq!(text(&output.stdout), "script runs\n", "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_static_program_is_refused() {
+    let program = Program::c_text("int main(void) { return 0; }", &["-static"]);
+    assert!(program.plain().status.success());
+    let refused = program.on_fibers();
+    assert_eq!(refused.status.code(), Some(126), "found, but cannot be run here");
+    let stderr = text(&refused.stderr);
+    let path = program.path.to_str().expect("a path of text");
+    assert!(stderr.contains("static") && stderr.contains(path), "{stderr}");
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    for name in ["/nothing-is-called-this", "nothing-is-called-this"] {
+        let output = output(timestop_run().arg(name));
+        assert_eq!(output.status.code(), Some(127));
+        assert!(text(&output.stderr).contains(name), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_file_without_permission_to_run_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("treasure");
+    fs::write(&path, "not executable\n").expect("ours");
+    let output = output(timestop_run().arg(&path));
+    assert_eq!(output.status.code(), Some(126), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("treasure"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,139 @@
+//! Building the programs of `tests/programs`, and running one with a deadline.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// How long a program may take before it counts as hung.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// `timestop run`, to which a program and its arguments are still to be added.
+pub(crate) fn timestop_run() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_timestop"));
+    command.arg("run");
+    command
+}
+
+/// A program and its arguments.
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    /// Where it was built, for as long as it is needed.
+    _directory: Option<TempDir>,
+}
+
+impl Program {
+    /// A program of `tests/programs` in C, built with the system's compiler.
+    pub(crate) fn c(name: &str) -> Self {
+        let source = source(&format!("{name}.c"));
+        Self::compile(&["-Wall", "-Wextra"], |compiler| compiler.arg(source).spawn())
+    }
+
+    /// A small program in C that is given as text, built with `flags`.
+    pub(crate) fn c_text(text: &str, flags: &[&str]) -> Self {
+        use std::io::Write;
+        Self::compile(flags, |compiler| {
+            let mut child = compiler.args(["-x", "c", "-"]).stdin(Stdio::piped()).spawn()?;
+            child.stdin.take().expect("piped").write_all(text.as_bytes())?;
+            Ok(child)
+        })
+    }
+
+    fn compile(flags: &[&str], start: impl FnOnce(&mut Command) -> std::io::Result<Child>) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("program");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-std=c11", "-O1", "-pthread", "-o"]).arg(&path).args(flags);
+        let mut compiler = start(&mut compiler).unwrap_or_else(|error| {
+            panic!("cc: {error}; install it first: apt-get install gcc libc6-dev")
+        });
+        assert!(compiler.wait().expect("our child").success(), "cc fails");
+        Self { path, arguments: Vec::new(), _directory: Some(directory) }
+    }
+
+    /// A program of `tests/programs` in Python.
+    pub(crate) fn python(name: &str, arguments: &[&str]) -> Self {
+        // `python3` may be a script that finds the interpreter: that one knows itself.
+        let output =
+            Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+        let output = output.unwrap_or_else(|error| {
+            panic!("python3: {error}; install it first: apt-get install python3")
+        });
+        let path = String::from_utf8(output.stdout).expect("a path of text");
+        let script = source(&format!("{name}.py")).to_str().expect("a path of text").to_owned();
+        let arguments =
+            [script].into_iter().chain(arguments.iter().map(|&argument| argument.into()));
+        Self { path: path.trim().into(), arguments: arguments.collect(), _directory: None }
+    }
+
+    /// A program of `tests/programs` in Rust: a crate of its own.
+    pub(crate) fn rust(name: &str) -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--release", "--manifest-path"])
+            .arg(source(name).join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&target)
+            .status()
+            .expect("cargo starts");
+        assert!(status.success(), "cargo build: {status}");
+        Self { path: target.join("release").join(name), arguments: Vec::new(), _directory: None }
+    }
+
+    /// Runs it as it is.
+    pub(crate) fn plain(&self) -> Output {
+        output(Command::new(&self.path).args(&self.arguments))
+    }
+
+    /// Runs it on fibers.
+    pub(crate) fn on_fibers(&self) -> Output {
+        output(timestop_run().arg(&self.path).args(&self.arguments))
+    }
+}
+
+fn source(name: &str) -> PathBuf {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/programs");
+    programs.canonicalize().expect("the repository has it").join(name)
+}
+
+/// The output of `command`, whose stdin is empty. One that takes longer than [`DEADLINE`] is killed, and the test fails.
+pub(crate) fn output(command: &mut Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    output_of(child, command)
+}
+
+/// As [`output`], for a child that was started already.
+pub(crate) fn output_of(child: Child, command: &Command) -> Output {
+    let pid = Pid::from_child(&child);
+    let (sender, receiver) = mpsc::channel();
+    let waiter = thread::spawn(move || {
+        // The receiver is gone if the deadline is past.
+        let _ = sender.send(child.wait_with_output());
+    });
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(output) => {
+            waiter.join().expect("it only waits");
+            output.expect("our child")
+        }
+        Err(RecvTimeoutError::Timeout) => {
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("{command:?} has not ended after {DEADLINE:?}");
+        }
+        Err(RecvTimeoutError::Disconnected) => unreachable!("it sends before it ends"),
+    }
+}
+
+/// What a process printed, as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
