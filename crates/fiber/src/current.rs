@@ -1,5 +1,5 @@
-//! The thread-local words of ours: whom the running code belongs to, a flag, and how many of the
-//! runtime's locks it holds.
+//! The thread-local words of ours: whom the running code belongs to, a flag, how many of the
+//! runtime's locks it holds, and whether it may be preempted.
 //!
 //! They lie in the static TLS of whatever holds the runtime (program or shared object), so every
 //! fiber's block has its own. The first is written once, when the block is made, and constant for the
@@ -35,6 +35,15 @@ global_asm!(
     ".size timestop_depth, 8",
     ".p2align 3",
     "timestop_depth:",
+    ".zero 8",
+    ".text",
+    ".section .tbss.timestop_shut, \"awT\", @nobits",
+    ".globl timestop_shut",
+    ".hidden timestop_shut",
+    ".type timestop_shut, @object",
+    ".size timestop_shut, 8",
+    ".p2align 3",
+    "timestop_shut:",
     ".zero 8",
     ".text",
 );
@@ -115,7 +124,7 @@ pub fn replace_flag(value: bool) -> bool {
     before
 }
 
-/// Why no signal handler of the program may run here: one for each of the runtime's locks that this
+/// Why no signal handler of the program may run here, and no preemption: one for each of the runtime's locks that this
 /// thread or fiber holds, and one for ever on the runtime's own OS threads.
 #[inline]
 #[must_use]
@@ -131,6 +140,52 @@ pub fn depth() -> u64 {
         );
     }
     value
+}
+
+/// Whether the running fiber is between entering the runtime and leaving it.
+#[inline(always)]
+#[must_use]
+pub fn is_shut() -> bool {
+    let value: u64;
+    // SAFETY: reads one aligned word of the caller's own TLS block.
+    unsafe {
+        asm!(
+            "mov {0}, qword ptr [rip + timestop_shut@GOTTPOFF]",
+            "mov {0}, qword ptr fs:[{0}]",
+            out(reg) value,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    value != 0
+}
+
+/// Says that the running fiber enters the runtime (`true`) or has left it. Until it has left, it is
+/// not preempted: what it reads of its carrier stays true.
+///
+/// A plain store: it stands on the path of every switch.
+#[inline(always)]
+pub fn set_shut(shut: bool) {
+    // SAFETY: writes one aligned word of the caller's own TLS block. (Not `nomem`: the compiler must
+    // not move other accesses across.)
+    unsafe {
+        asm!(
+            "mov {0}, qword ptr [rip + timestop_shut@GOTTPOFF]",
+            "mov qword ptr fs:[{0}], {1}",
+            out(reg) _,
+            in(reg) u64::from(shut),
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Runs `body` where the running fiber is neither preempted nor runs signal handlers of the program:
+/// for what must begin and end on one OS thread.
+#[inline]
+pub fn undisturbed<R>(body: impl FnOnce() -> R) -> R {
+    deepen();
+    let result = body();
+    rise();
+    result
 }
 
 /// Goes one deeper. One instruction on the word, so a signal handler in between sees it whole.

@@ -16,31 +16,18 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use timestop_fiber::{block, switch};
-use timestop_runtime::{FiberRef, carrier_thread_pointer};
+use timestop_runtime::FiberRef;
+use timestop_runtime::fork::on_carriers_block;
 
 use crate::call::Sysno;
 use crate::{system_call, waiting};
 
 /// Runs `call` in the name of the OS thread that carries the running fiber.
 pub(crate) fn in_carriers_name<R>(call: impl FnOnce() -> R) -> R {
-    let Some(fiber) = FiberRef::current().filter(|fiber| !fiber.is_borrowed()) else {
-        return call();
-    };
-    let (own, carriers) = (switch::thread_pointer(), carrier_thread_pointer(fiber));
-    if own == carriers {
+    if FiberRef::current().is_some_and(FiberRef::is_borrowed) {
         return call();
     }
-    // SAFETY: both are whole blocks; this OS thread goes from the one to the other and back. A
-    // signal handler that allocates meanwhile finds its caches.
-    unsafe { block::carry_malloc(own, carriers) };
-    // SAFETY: `call` is a function of libc's that keeps no reference to a thread-local.
-    unsafe { switch::set_thread_pointer(carriers) };
-    let result = call();
-    // SAFETY: our own block, where we came from.
-    unsafe { switch::set_thread_pointer(own) };
-    // SAFETY: the way back.
-    unsafe { block::carry_malloc(carriers, own) };
-    result
+    on_carriers_block(call)
 }
 
 /// Locks by `call`; the fiber is pinned if that succeeds.

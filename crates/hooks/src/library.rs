@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use timestop_fiber::library;
 
-use crate::{call, real, thread};
+use crate::{call, real};
 
 real! {
     fn real_dlopen: unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void = c"dlopen";
@@ -52,7 +52,7 @@ extern "C" fn before_dlopen(path: *const c_char, mode: c_int) -> Way {
     }
     let errno = call::errno();
     let main = timestop_runtime::signal::main_fiber().map(timestop_runtime::FiberRef::pthread);
-    thread::on_carriers_block(|| library::prepare(main));
+    timestop_runtime::fork::on_carriers_block(|| library::prepare(main));
     library::loaded();
     let brings = !path.is_null() && mode & libc::RTLD_NOLOAD == 0;
     let full = brings && library::modules_left().is_some_and(|left| left < MARGIN);

@@ -146,8 +146,9 @@ pub extern "C" fn vfork() -> pid_t {
 
 extern "C" fn begin_vfork() {
     if let Some(fiber) = call::fiber() {
-        signal::wear_mask(fiber);
+        // Nor is it preempted from here on: the mask is that of this OS thread.
         fiber.set_borrowed(true);
+        signal::wear_mask(fiber);
     }
 }
 
@@ -155,9 +156,9 @@ extern "C" fn begin_vfork() {
 extern "C" fn end_vfork(result: isize) -> pid_t {
     if let Some(fiber) = FiberRef::current() {
         // The child of a child of vfork has borrowed from the same fiber; its parent still does.
-        fiber.set_borrowed(call::is_in_vfork_child());
-        if !fiber.is_borrowed() {
+        if !call::is_in_vfork_child() {
             signal::unwear_mask(fiber);
+            fiber.set_borrowed(false);
         }
     }
     if result < 0 { call::fail(-result as c_int) } else { result as pid_t }

@@ -30,7 +30,8 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{sighandler_t, sigset_t};
-use timestop_runtime::{FiberRef, fork, signal as runtime, sys};
+use timestop_fiber::current;
+use timestop_runtime::{FiberRef, fork, preempt, signal as runtime, sys};
 
 use crate::call::{self, Sysno, answer, fail};
 use crate::system_call;
@@ -60,6 +61,7 @@ pub(crate) fn is_borrowed() -> bool {
 pub(crate) fn install() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
     runtime::set_hooks(deliver::run_pending, deliver::dispatch);
+    preempt::set_foreign(deliver::shim, actions::is_handled);
 }
 
 /// In the child of a fork: the tables are its own, and nothing is pending.
@@ -103,10 +105,13 @@ pub(crate) fn with_kernel_mask<R>(body: impl FnOnce() -> R) -> R {
     if mask == 0 {
         return body();
     }
-    let before = actions::set_kernel_mask(mask);
-    let result = body();
-    actions::set_kernel_mask(before);
-    result
+    // The mask is the OS thread's: the fiber must not leave it meanwhile.
+    current::undisturbed(|| {
+        let before = actions::set_kernel_mask(mask);
+        let result = body();
+        actions::set_kernel_mask(before);
+        result
+    })
 }
 
 /// As [`with_kernel_mask`], in two steps: what to give to [`unwear_mask`].

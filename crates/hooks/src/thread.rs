@@ -13,9 +13,9 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use libc::{clockid_t, pthread_attr_t, pthread_t, timespec};
+use timestop_fiber::block;
 use timestop_fiber::current;
 use timestop_fiber::slab::Slot;
-use timestop_fiber::{block, switch};
 use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{self as runtime, FiberRef, Outcome, Reason, Start};
 use timestop_runtime::{fork, signal};
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn pthread_create(
 ) -> c_int {
     let wanted = wanted(attributes);
     if wanted.own_stack || !adopting() {
-        return on_carriers_block(|| {
+        return runtime::fork::on_carriers_block(|| {
             // SAFETY: as the caller vouches.
             unsafe { real_create()(thread, attributes, routine, argument) }
         });
@@ -194,26 +194,6 @@ unsafe fn ended(_: usize) {
     } else {
         futex::wake(state.as_ptr() as usize, usize::MAX, futex::ANY);
     }
-}
-
-/// Runs `body` with the thread pointer of the carrier: libc's functions that work on its list of
-/// threads must find themselves in it.
-pub(crate) fn on_carriers_block<R>(body: impl FnOnce() -> R) -> R {
-    let Some(fiber) = FiberRef::current() else { return body() };
-    let (own, carrier) = (fiber.pthread(), runtime::carrier_thread_pointer(fiber));
-    if own == carrier {
-        return body();
-    }
-    // SAFETY: from our block to the carrier's, which nobody runs on while we run on its thread.
-    unsafe { block::carry_malloc(own, carrier) };
-    // SAFETY: the carrier's block is whole; `body` keeps no reference to thread-locals.
-    unsafe { switch::set_thread_pointer(carrier) };
-    let result = body();
-    // SAFETY: back to our own block.
-    unsafe { switch::set_thread_pointer(own) };
-    // SAFETY: the way back.
-    unsafe { block::carry_malloc(carrier, own) };
-    result
 }
 
 /// Waits for the end of an adopted thread, and takes its result.
@@ -497,6 +477,12 @@ pub fn cancel(thread: pthread_t) {
 #[must_use]
 pub fn id(thread: pthread_t) -> u64 {
     adopted(thread).map_or(0, FiberRef::id)
+}
+
+/// CPU time of an adopted thread in nanoseconds; `None` once it has ended.
+#[must_use]
+pub fn cpu_time(thread: pthread_t) -> Option<u64> {
+    adopted(thread).filter(|fiber| fiber.is_live()).map(FiberRef::cpu_time)
 }
 
 /// The addresses of this family, so that the linker keeps them.

@@ -11,6 +11,7 @@ use std::ffi::CStr;
 use std::io::{self, Write};
 
 use timestop_hooks as hooks;
+use timestop_runtime::report::HogReports;
 use timestop_runtime::{self as runtime, Deadlock, FiberRef, Settings};
 
 /// Runs when the object is loaded. Must stay cheap and allocate nothing: libraries may not be
@@ -76,6 +77,15 @@ fn start() -> bool {
         stack_size: number(c"TIMESTOP_STACK").unwrap_or(defaults.stack_size),
         carriers: number(c"TIMESTOP_CARRIERS").unwrap_or(defaults.carriers).max(workers + 1),
         deadlock: Deadlock::Off,
+        slice: number(c"TIMESTOP_SLICE").map_or(defaults.slice, |slice| slice as u64 * 1_000_000),
+        preempt: variable(c"TIMESTOP_PREEMPT").is_none_or(|value| value != c"off"),
+        chaos: number(c"TIMESTOP_CHAOS").map_or(0, |pause| pause as u64 * 1_000),
+        // Standard error is the program's: only where that is asked for.
+        hogs: match variable(c"TIMESTOP_HOG") {
+            Some(value) if value == c"warn" => HogReports::Warn,
+            _ => HogReports::Off,
+        },
+        ..defaults
     };
     match runtime::start_on_this_thread(settings) {
         Ok(()) => {

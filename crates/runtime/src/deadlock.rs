@@ -75,7 +75,7 @@ pub(crate) fn look(runtime: &Runtime) {
 
 fn is_certain(runtime: &Runtime) -> bool {
     let timed = runtime.workers.iter().any(|worker| worker.wheel.next_deadline() != u64::MAX);
-    let queued = runtime.injector.len() != 0 || runtime.workers.iter().any(|w| w.has_work());
+    let queued = runtime.injector.len() != 0 || !runtime.backlog.is_empty() || runtime.workers.iter().any(|w| w.has_work());
     let mut fibers = 0;
     let mut hopeless = true;
     for snapshot in snapshots() {
@@ -95,7 +95,7 @@ fn is_certain(runtime: &Runtime) -> bool {
 /// Every OS thread is the runtime's and idle, or waits for a fiber.
 fn all_threads_wait(runtime: &Runtime) -> bool {
     let idle = runtime.workers.len() + runtime.spares.waiting();
-    let ours = runtime.spares.carriers() + 3; // monitor, starter, template
+    let ours = runtime.spares.carriers() + crate::start::housekeepers();
     idle == runtime.spares.carriers()
         && number_in_status("Threads:", 10)
             == Some((ours + OUTSIDE.load(Ordering::SeqCst)) as u64)
@@ -104,7 +104,7 @@ fn all_threads_wait(runtime: &Runtime) -> bool {
 /// Whether the program catches a signal. The runtime and std catch faults, glibc its own two.
 fn has_handlers() -> bool {
     const OURS: u64 = 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1) | 0b11 << 31;
-    number_in_status("SigCgt:", 16).is_none_or(|caught| caught & !OURS != 0)
+    number_in_status("SigCgt:", 16).is_none_or(|caught| caught & !(OURS | crate::preempt::own_handler()) != 0)
 }
 
 fn has_children() -> bool {

@@ -23,6 +23,23 @@ pub struct Runnable {
     /// The next one in a linked queue.
     pub(crate) next: Cell<*mut Runnable>,
     pub(crate) kind: Kind,
+    /// Which queue it waits in. Set before it is first queued.
+    pub(crate) priority: Cell<Priority>,
+}
+
+/// Whose turn it is first, when several fibers can run. After Erlang's process priorities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Priority {
+    /// In turn.
+    #[default]
+    Normal = 0,
+    /// When no other fiber wants to run, and one turn in eight of those that compute for long.
+    Low = 1,
+    /// Before all others that wait. It does not interrupt who runs within its slice, and one that
+    /// itself computes for longer than a slice loses the privilege until it next blocks.
+    High = 2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +65,11 @@ impl Task {
     #[must_use]
     pub fn new(run: unsafe fn(NonNull<Task>)) -> Self {
         Self {
-            runnable: Runnable { next: Cell::new(std::ptr::null_mut()), kind: Kind::Task },
+            runnable: Runnable {
+                next: Cell::new(std::ptr::null_mut()),
+                kind: Kind::Task,
+                priority: Cell::new(Priority::Normal),
+            },
             run,
             id: next_id(),
         }
@@ -170,6 +191,16 @@ pub struct Fiber {
     pub(crate) pins: AtomicU32Plain,
     /// A signal is queued for the fiber: interruptible waits end.
     pub(crate) interrupted: AtomicBool,
+    /// It was preempted and has not blocked since.
+    pub(crate) hog: AtomicBool,
+    /// That it computes for long has been told.
+    pub(crate) told: AtomicBool,
+    /// While not 0 it is not preempted.
+    unpreemptible: AtomicU32Plain,
+    /// What it has used of its slice, in nanoseconds of CPU time. The monitor's.
+    slice_used: AtomicU64Plain,
+    /// CPU time in nanoseconds, as sampled. The monitor's.
+    cpu: AtomicU64Plain,
     /// The nearest deadline over this fiber's blocking calls, monotonic nanoseconds; `u64::MAX`
     /// where there is none.
     pub(crate) deadline: AtomicU64,
@@ -291,6 +322,7 @@ impl FiberRef {
         let kind = unsafe { &raw mut (*record).runnable.kind };
         // SAFETY: a plain field that nobody reads while the entry is not queued.
         unsafe { kind.write(Kind::Fiber) };
+        fiber.runnable.priority.set(Priority::Normal);
         // SAFETY: nobody switches to or from a fiber that does not exist yet.
         unsafe { fiber.context.get().write(Context::empty(fs)) };
         fiber.id.set(id);
@@ -302,6 +334,11 @@ impl FiberRef {
         fiber.deadline.store(u64::MAX, Ordering::Relaxed);
         fiber.cancelled.store(false, Ordering::Relaxed);
         fiber.interrupted.store(false, Ordering::Relaxed);
+        fiber.hog.store(false, Ordering::Relaxed);
+        fiber.told.store(false, Ordering::Relaxed);
+        fiber.unpreemptible.store(0, Ordering::Relaxed);
+        fiber.slice_used.store(0, Ordering::Relaxed);
+        fiber.cpu.store(0, Ordering::Relaxed);
         fiber.pins.store(0, Ordering::Relaxed);
         fiber.asked.store(false, Ordering::Relaxed);
         fiber.borrowed.store(false, Ordering::Relaxed);
@@ -381,11 +418,29 @@ impl FiberRef {
         &unsafe { self.0.as_ref() }.user[index]
     }
 
-    /// The carrier that runs this fiber. Meaningful on the fiber itself.
+    /// The carrier that runs this fiber. Meaningful on the fiber itself, where it is not preempted:
+    /// after [`enter`](Self::enter), or [`undisturbed`](timestop_fiber::current::undisturbed).
     #[inline(always)]
     pub(crate) fn carrier(self) -> &'static Carrier {
         // SAFETY: written at each resume; carriers are never freed.
         unsafe { &*self.carrier.load(Ordering::Relaxed) }
+    }
+
+    /// The fiber's code enters the runtime: from here on it is not preempted, until [`leave`].
+    ///
+    /// [`leave`]: Self::leave
+    #[inline(always)]
+    pub(crate) fn enter(self) -> (&'static Carrier, Option<&'static crate::sched::Worker>) {
+        current::set_shut(true);
+        let carrier = self.carrier();
+        (carrier, carrier.enter())
+    }
+
+    /// The fiber's code leaves the runtime, on whichever carrier it is now.
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        self.carrier().owner.leave();
+        current::set_shut(false);
     }
 
     /// Whether the fiber has begun to run and not ended.
@@ -468,6 +523,51 @@ impl FiberRef {
         self.pins.load(Ordering::Relaxed) != 0
     }
 
+    /// Keeps the fiber from being preempted until [`allow_preemption`](Self::allow_preemption). On
+    /// the fiber itself; may be nested.
+    pub fn forbid_preemption(self) {
+        self.unpreemptible.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one [`forbid_preemption`](Self::forbid_preemption) back.
+    pub fn allow_preemption(self) {
+        self.unpreemptible.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unpreemptible(self) -> bool {
+        self.unpreemptible.load(Ordering::Relaxed) != 0
+    }
+
+    /// Sets the priority of a fiber that has not been launched, or of the running one.
+    pub fn set_priority(self, priority: Priority) {
+        self.runnable.priority.set(priority);
+    }
+
+    /// CPU time that the fiber has used, in nanoseconds: exact for one that computes for long, and a
+    /// sample each millisecond for others.
+    #[must_use]
+    pub fn cpu_time(self) -> u64 {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    /// It has used this much more. The monitor's.
+    pub(crate) fn charge(self, nanoseconds: u64) {
+        self.cpu.store(self.cpu.load(Ordering::Relaxed) + nanoseconds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn slice_used(self) -> u64 {
+        self.slice_used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_slice_used(self, nanoseconds: u64) {
+        self.slice_used.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn is_hog(self) -> bool {
+        self.hog.load(Ordering::Relaxed)
+    }
+
     /// In the child of a fork: the fiber is gone.
     pub(crate) fn bury(self) {
         self.ended.store(true, Ordering::Relaxed);
@@ -495,7 +595,7 @@ impl FiberRef {
 }
 
 /// The name of a fiber.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Name([u8; 32]);
 
 impl Name {

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use syscalls::{Sysno, raw_syscall};
-use timestop_fiber::{block, switch};
+use timestop_fiber::{block, current, switch};
 
 use crate::{FiberRef, futex, monitor, reactor, sched, sys};
 
@@ -33,22 +33,29 @@ pub fn is_young() -> bool {
 }
 
 /// Runs `body` with the thread pointer of the carrier: libc's functions that work on its list of
-/// threads must find themselves in it.
+/// threads, or in the name of a thread that the kernel knows, must find themselves in it.
 pub fn on_carriers_block<R>(body: impl FnOnce() -> R) -> R {
     let Some(fiber) = FiberRef::current() else {
         return body();
     };
-    let (own, carrier) = (fiber.pthread(), crate::carrier_thread_pointer(fiber));
-    // SAFETY: from our block to the carrier's, which nobody runs on while we run on its thread.
-    unsafe { block::carry_malloc(own, carrier) };
-    // SAFETY: the carrier's block is whole; `body` keeps no reference to thread-locals.
-    unsafe { switch::set_thread_pointer(carrier) };
-    let result = body();
-    // SAFETY: back to our own block.
-    unsafe { switch::set_thread_pointer(own) };
-    // SAFETY: the way back.
-    unsafe { block::carry_malloc(carrier, own) };
-    result
+    // The carrier must be the same in the end: no preemption. (On its block the code is no fiber's.)
+    current::undisturbed(|| {
+        let (own, carrier) = (fiber.pthread(), fiber.carrier().thread_pointer());
+        if own == carrier {
+            return body();
+        }
+        // SAFETY: from our block to the carrier's, which nobody runs on while we run on its thread.
+        // A signal handler that allocates meanwhile finds its caches.
+        unsafe { block::carry_malloc(own, carrier) };
+        // SAFETY: the carrier's block is whole; `body` keeps no reference to thread-locals.
+        unsafe { switch::set_thread_pointer(carrier) };
+        let result = body();
+        // SAFETY: back to our own block.
+        unsafe { switch::set_thread_pointer(own) };
+        // SAFETY: the way back.
+        unsafe { block::carry_malloc(carrier, own) };
+        result
+    })
 }
 
 /// Makes the runtime whole again in the child of a `fork`. Does nothing where none was started.

@@ -1,5 +1,6 @@
 //! Who runs next ([`sched`]), what wakes a fiber from outside ([`reactor`], [`timer`]) and from
-//! inside ([`futex`]), and who watches ([`monitor`]).
+//! inside ([`futex`]), who watches ([`monitor`]), and how a fiber that computes is interrupted
+//! ([`preempt`]).
 //!
 //! The runtime's own code calls no libc symbol that the crate above hooks, uses no thread-local but
 //! [`timestop_fiber::current`], and allocates nothing once it has started.
@@ -22,6 +23,7 @@ mod sched {
 }
 
 not_under_loom! {
+    mod action;
     mod clock;
     mod deadlock;
     mod fiber;
@@ -29,7 +31,9 @@ not_under_loom! {
     pub mod futex;
     mod monitor;
     pub mod overflow;
+    pub mod preempt;
     pub mod reactor;
+    pub mod report;
     mod sched;
     pub mod signal;
     mod snapshot;
@@ -40,12 +44,13 @@ not_under_loom! {
     mod wait;
 
     pub use deadlock::{Deadlock, outside_wait};
-    pub use fiber::{FiberRef, Name, Reason, Runnable, Start, Task, USER_WORDS};
+    pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
-    pub use snapshot::{Snapshot, snapshots};
+    pub use snapshot::{Snapshot, Suspended, snapshots};
     pub use start::{
-        Settings, carrier_thread_pointer, is_started, settings, start, start_on_this_thread,
+        Settings, is_started, settings, start, start_on_this_thread,
     };
-    pub use stats::{Stats, stats};
+    pub use stats::{Refusals, Stats, stats};
+    pub use timestop_fiber::current::undisturbed;
     pub use wait::{Outcome, set_asked, sleep_until, wait_until};
 }

@@ -11,29 +11,17 @@
 //!
 //! Rejected: std's way, a guard range for each thread in a table (the slabs are one already).
 
-use std::arch::naked_asm;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::slab;
 
+use crate::action::{Action, exchange};
 use crate::{FiberRef, sys};
 
 /// Bytes of a stack for signal handlers. A frame takes 12 KiB with AMX.
 const SIGNAL_STACK: usize = 64 * 1024;
-const SA_RESTORER: u64 = 0x0400_0000;
-
-/// `struct kernel_sigaction`.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-struct Action {
-    handler: usize,
-    flags: u64,
-    restorer: usize,
-    mask: u64,
-}
-
 /// What was installed before us, for SIGSEGV and SIGBUS.
 #[derive(Debug)]
 struct Before {
@@ -69,12 +57,7 @@ pub(crate) fn prepare_thread() {
 
 /// Installs the handler. Once, when the runtime starts.
 pub(crate) fn install() {
-    let ours = Action {
-        handler: handle as *const () as usize,
-        flags: libc::SA_SIGINFO as u64 | libc::SA_ONSTACK as u64 | SA_RESTORER,
-        restorer: restore as *const () as usize,
-        mask: 0,
-    };
+    let ours = Action::on_alternate_stack(handle as *const () as usize, 0, 0);
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         let old = exchange(signal, None);
         if old.handler == ours.handler {
@@ -86,24 +69,6 @@ pub(crate) fn install() {
         exchange(signal, Some(ours));
     }
 }
-
-/// Sets the action of a signal, if one is given, and returns the one before.
-fn exchange(signal: c_int, action: Option<Action>) -> Action {
-    let mut old = Action::default();
-    let new = action.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the kernel reads and writes one record each; handlers that we set live for ever.
-    let _ = unsafe { raw_syscall!(Sysno::rt_sigaction, signal, new, &raw mut old, 8) };
-    old
-}
-
-/// Returns from a signal handler; the bytes are those by which unwinders know such a frame.
-#[unsafe(naked)]
-unsafe extern "C" fn restore() {
-    naked_asm!("mov rax, 15", "syscall")
-}
-
-/// `mov rax, imm32` and `syscall`: fifteen is rt_sigreturn.
-const _: () = assert!(libc::SYS_rt_sigreturn == 15);
 
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a record of a fault, or of a signal that somebody sent.

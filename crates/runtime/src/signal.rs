@@ -37,6 +37,7 @@ pub enum Ran {
 #[must_use]
 pub fn may_run_handlers() -> bool {
     current::depth() == 0
+        && !current::is_shut()
         && FiberRef::current().is_none_or(|fiber| !fiber.carrier().owner.in_runtime())
 }
 

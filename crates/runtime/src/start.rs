@@ -1,12 +1,14 @@
 //! Starting the runtime, and what it was started with.
 
 use std::io;
+use std::ops::Range;
 
 use timestop_fiber::lock::Lock;
 
 use crate::deadlock::Deadlock;
 use crate::fiber::FiberRef;
-use crate::{sched, signal};
+use crate::report::HogReports;
+use crate::{preempt, report, sched, signal};
 
 /// How the runtime is made. Fixed once it has started.
 #[derive(Debug, Clone)]
@@ -19,11 +21,31 @@ pub struct Settings {
     pub carriers: usize,
     /// What happens when every fiber waits for another.
     pub deadlock: Deadlock,
+    /// Whether fibers that compute are preempted by signal. Without, they are handed off.
+    pub preempt: bool,
+    /// By which signal.
+    pub preempt_signal: i32,
+    /// How long a fiber may compute while others wait, in nanoseconds of CPU time.
+    pub slice: u64,
+    /// For tests: preempt whatever runs, about so often (nanoseconds); 0 for never.
+    pub chaos: u64,
+    /// Whether fibers that compute or block for long are told.
+    pub hogs: HogReports,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { workers: 1, stack_size: 256 * 1024, carriers: 1024, deadlock: Deadlock::Report }
+        Self {
+            workers: 1,
+            stack_size: 256 * 1024,
+            carriers: 1024,
+            deadlock: Deadlock::Report,
+            preempt: true,
+            preempt_signal: libc::SIGURG,
+            slice: 10_000_000,
+            chaos: 0,
+            hogs: HogReports::Off,
+        }
     }
 }
 
@@ -57,9 +79,37 @@ pub fn start_on_this_thread(settings: Settings) -> io::Result<()> {
     if is_started() {
         return Err(io::Error::other("the runtime runs already"));
     }
+    let stack = own_stack();
     sched::start(settings, true)?;
-    signal::set_main_fiber(FiberRef::current());
+    let main = FiberRef::current();
+    if let (Some(main), Some(stack)) = (main, stack) {
+        preempt::set_guest(main, stack);
+    }
+    signal::set_main_fiber(main);
     Ok(())
+}
+
+/// Where the stack of the calling OS thread lies, as libc knows it.
+fn own_stack() -> Option<Range<usize>> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: writes the record if it answers 0.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    let (mut low, mut bytes) = (std::ptr::null_mut(), 0);
+    // SAFETY: the record was written.
+    let status = unsafe {
+        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut bytes)
+    };
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    (status == 0).then(|| low as usize..low as usize + bytes)
+}
+
+/// OS threads that are neither carriers nor the program's: template, monitor, starter, and the one
+/// that tells the programmer.
+pub(crate) fn housekeepers() -> usize {
+    3 + report::threads()
 }
 
 /// Whether the runtime has been started.
@@ -73,11 +123,4 @@ pub fn is_started() -> bool {
 #[must_use]
 pub fn settings() -> Option<&'static Settings> {
     sched::started().map(|runtime| &runtime.settings)
-}
-
-/// The thread pointer of the OS thread that runs the fiber now: for the fiber itself, around calls
-/// that must not see the fiber's own.
-#[must_use]
-pub fn carrier_thread_pointer(fiber: FiberRef) -> usize {
-    fiber.carrier().thread_pointer()
 }

@@ -12,6 +12,45 @@ pub(crate) struct Counters {
     steals: AtomicU64,
     polls: AtomicU64,
     hand_offs: AtomicU64,
+    preemptions: AtomicU64,
+    refusals: [AtomicU64; Refusal::COUNT],
+}
+
+/// Why a fiber could not be preempted at the instant at which that was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Runtime,
+    Library,
+    Stack,
+    ForeignStack,
+    Pinned,
+    Disabled,
+    Late,
+}
+
+impl Refusal {
+    const COUNT: usize = 7;
+}
+
+/// Preemptions that could not be made at the instant at which they were wanted, by reason. Each is
+/// tried again a millisecond later; after two slices the worker is handed off instead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusals {
+    /// In a section of the runtime, or of a hook.
+    pub runtime: u64,
+    /// In the code of libc, the loader, the unwinder or the vDSO.
+    pub library: u64,
+    /// Too little stack was left.
+    pub stack: u64,
+    /// On a stack that is not the fiber's own.
+    pub foreign_stack: u64,
+    /// The fiber must stay on its OS thread.
+    pub pinned: u64,
+    /// Within `without_preemption`.
+    pub disabled: u64,
+    /// Another fiber ran there by the time the signal came.
+    pub late: u64,
 }
 
 impl Counters {
@@ -46,6 +85,14 @@ impl Counters {
         self.polls.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn preempted(&self) {
+        self.preemptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refusals[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn handed_off(&self) {
         self.hand_offs.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,7 +105,7 @@ pub struct Stats {
     /// Run queues: how many fibers may run at once.
     pub workers: u64,
     /// OS threads of the runtime: carriers (running, spare, or stuck in a blocking call) and the
-    /// three that keep house.
+    /// three or four that keep house.
     pub os_threads: u64,
     /// Fibers that live now.
     pub fibers: u64,
@@ -72,6 +119,10 @@ pub struct Stats {
     pub hand_offs: u64,
     /// Looks at epoll.
     pub polls: u64,
+    /// Times a fiber that computed was suspended by signal.
+    pub preemptions: u64,
+    /// Times it could not be.
+    pub refusals: Refusals,
 }
 
 /// Reads all counters. Cost: a few loads a worker; not a snapshot of one moment.
@@ -80,7 +131,7 @@ pub fn stats() -> Stats {
     let Some(runtime) = crate::sched::started() else { return Stats::default() };
     let mut stats = Stats {
         workers: runtime.workers.len() as u64,
-        os_threads: runtime.spares.carriers() as u64 + 3,
+        os_threads: (runtime.spares.carriers() + crate::start::housekeepers()) as u64,
         ..Stats::default()
     };
     let mut ended = 0;
@@ -93,6 +144,18 @@ pub fn stats() -> Stats {
         stats.polls += counters.polls.load(Ordering::Relaxed);
     }
     stats.switches = runtime.workers.iter().map(crate::sched::Worker::pulse).sum();
+    let counters = &runtime.counters;
+    stats.preemptions = counters.preemptions.load(Ordering::Relaxed);
+    let refused = |reason: Refusal| counters.refusals[reason as usize].load(Ordering::Relaxed);
+    stats.refusals = Refusals {
+        runtime: refused(Refusal::Runtime),
+        library: refused(Refusal::Library),
+        stack: refused(Refusal::Stack),
+        foreign_stack: refused(Refusal::ForeignStack),
+        pinned: refused(Refusal::Pinned),
+        disabled: refused(Refusal::Disabled),
+        late: refused(Refusal::Late),
+    };
     stats.fibers = stats.spawned.saturating_sub(ended);
     stats
 }

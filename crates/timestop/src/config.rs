@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
+use timestop_runtime::report::HogReports;
 use timestop_runtime::{self as runtime, Deadlock, FiberRef, Settings, signal, sys};
 
 use crate::spawn::Builder;
@@ -13,7 +14,8 @@ const MAIN_STACK: usize = 8 << 20;
 /// Settings of the runtime, fixed once the first fiber has been spawned.
 ///
 /// What is not set here is taken from the environment (`TIMESTOP_WORKERS`, `TIMESTOP_STACK`,
-/// `TIMESTOP_CARRIERS`, `TIMESTOP_DEADLOCK`), else the default.
+/// `TIMESTOP_CARRIERS`, `TIMESTOP_DEADLOCK`, `TIMESTOP_SLICE`, `TIMESTOP_PREEMPT`, `TIMESTOP_HOG`), else
+/// the default.
 #[derive(Debug, Clone, Default)]
 #[must_use = "a configuration does nothing until it is started"]
 pub struct Config {
@@ -21,6 +23,10 @@ pub struct Config {
     stack_size: Option<usize>,
     carriers: Option<usize>,
     deadlock: Option<Deadlock>,
+    slice: Option<Duration>,
+    preempt: Option<bool>,
+    preempt_signal: Option<i32>,
+    hogs: Option<HogReports>,
 }
 
 impl Config {
@@ -64,6 +70,42 @@ impl Config {
         self
     }
 
+    /// How long a fiber may compute while others wait, of CPU time; at least a millisecond. Fibers that
+    /// compute share by such slices. Default: `TIMESTOP_SLICE` in milliseconds, else 10 ms.
+    pub fn slice(mut self, slice: Duration) -> Self {
+        self.slice = Some(slice);
+        self
+    }
+
+    /// Whether a fiber that computes is interrupted by a signal, so that others run on its OS thread.
+    /// Without, its worker moves on to another OS thread: nobody starves either, but each such fiber
+    /// keeps an OS thread. Default: `TIMESTOP_PREEMPT` (`on` or `off`), else on.
+    pub fn preempt(mut self, preempt: bool) -> Self {
+        self.preempt = Some(preempt);
+        self
+    }
+
+    /// By which signal. A handler that the program itself has for it goes on to work. Default: `SIGURG`,
+    /// which programs hardly use, and whose default is to be ignored.
+    ///
+    /// # Panics
+    ///
+    /// If that is not the number of a signal that can be handled.
+    pub fn preempt_signal(mut self, signal: i32) -> Self {
+        let ours = !matches!(signal, libc::SIGKILL | libc::SIGSTOP | libc::SIGSEGV | libc::SIGBUS);
+        assert!((1..=64).contains(&signal) && ours && !matches!(signal, 32 | 33));
+        self.preempt_signal = Some(signal);
+        self
+    }
+
+    /// Whether fibers that compute for longer than a slice while others wait, or are stuck in blocking
+    /// calls that no hook knows, are told as `tracing` warnings, once a call site. Default:
+    /// `TIMESTOP_HOG` (`warn` or `off`), else `warn`.
+    pub fn hog_reports(mut self, reports: HogReports) -> Self {
+        self.hogs = Some(reports);
+        self
+    }
+
     /// Starts the runtime with these settings; without effect if it runs already.
     ///
     /// # Errors
@@ -92,7 +134,23 @@ impl Config {
                 .max(workers + 1),
             deadlock: match self.deadlock {
                 Some(action) => action,
-                None => deadlock_action()?,
+                None => choice("TIMESTOP_DEADLOCK", DEADLOCK)?.unwrap_or_default(),
+            },
+            preempt: match self.preempt {
+                Some(preempt) => preempt,
+                None => choice("TIMESTOP_PREEMPT", SWITCH)?.unwrap_or(defaults.preempt),
+            },
+            preempt_signal: self.preempt_signal.unwrap_or(defaults.preempt_signal),
+            slice: match self.slice {
+                Some(slice) => nanoseconds(slice),
+                None => number("TIMESTOP_SLICE")?
+                    .map_or(defaults.slice, |slice| slice as u64 * 1_000_000),
+            }
+            .max(1_000_000),
+            chaos: number("TIMESTOP_CHAOS")?.map_or(0, |pause| pause as u64 * 1_000),
+            hogs: match self.hogs {
+                Some(reports) => reports,
+                None => choice("TIMESTOP_HOG", HOG)?.unwrap_or_default(),
             },
         };
         timestop_hooks::install();
@@ -145,18 +203,26 @@ fn number(name: &str) -> io::Result<Option<usize>> {
     })
 }
 
-fn deadlock_action() -> io::Result<Deadlock> {
-    let Some(text) = env::var_os("TIMESTOP_DEADLOCK") else { return Ok(Deadlock::default()) };
-    match text.to_str() {
-        Some("report") => Ok(Deadlock::Report),
-        Some("abort") => Ok(Deadlock::Abort),
-        Some("off") => Ok(Deadlock::Off),
-        _ => {
-            let text = text.to_string_lossy();
-            let text = format!("TIMESTOP_DEADLOCK={text}: expected report, abort or off");
-            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-        }
+const DEADLOCK: &[(&str, Deadlock)] =
+    &[("report", Deadlock::Report), ("abort", Deadlock::Abort), ("off", Deadlock::Off)];
+const SWITCH: &[(&str, bool)] = &[("on", true), ("off", false)];
+const HOG: &[(&str, HogReports)] = &[("warn", HogReports::Warn), ("off", HogReports::Off)];
+
+/// A variable of the environment as one of several words.
+fn choice<T: Copy>(name: &str, words: &[(&str, T)]) -> io::Result<Option<T>> {
+    let Some(text) = env::var_os(name) else { return Ok(None) };
+    if let Some((_, value)) = words.iter().find(|(word, _)| text == *word) {
+        return Ok(Some(*value));
     }
+    let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let (last, others) = words.split_last().expect("there is a choice");
+    let text = text.to_string_lossy();
+    let text = format!("{name}={text}: expected {} or {last}", others.join(", "));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Starts the runtime as the environment has it, unless it runs.
@@ -177,6 +243,38 @@ where
     T: Send,
 {
     Config::new().run(f)
+}
+
+/// Runs `f` without preemption: while it computes, its OS thread is not taken from it by a signal.
+///
+/// For the rare code that cannot bear a pause between two of its instructions, such as one that spins
+/// for another core. It makes nothing atomic: other workers run on, and blocking calls suspend as
+/// ever. When it computes for two slices while others wait, its worker goes on on another OS thread, so
+/// nobody starves. Without effect on an OS thread.
+///
+/// Cost: two additions.
+///
+/// # Example
+///
+/// ```
+/// let sum: u64 = timestop::without_preemption(|| (1..=100).sum());
+/// assert_eq!(sum, 5050);
+/// ```
+pub fn without_preemption<T>(f: impl FnOnce() -> T) -> T {
+    /// Allows it again when dropped, by a panic too.
+    struct Allow(FiberRef);
+
+    impl Drop for Allow {
+        fn drop(&mut self) {
+            self.0.allow_preemption();
+        }
+    }
+
+    let _allow = FiberRef::current().map(|fiber| {
+        fiber.forbid_preemption();
+        Allow(fiber)
+    });
+    f()
 }
 
 /// From here on every `std::thread`, and every `pthread_create` of any library, makes a fiber.
@@ -227,8 +325,7 @@ impl Drop for Restore {
 /// });
 /// ```
 pub fn timeout<T>(limit: Duration, f: impl FnOnce() -> T) -> T {
-    let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-    within(sys::now().saturating_add(limit), f)
+    within(sys::now().saturating_add(nanoseconds(limit)), f)
 }
 
 /// As [`timeout`], until a point in time.

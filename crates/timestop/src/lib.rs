@@ -30,10 +30,11 @@ mod report;
 mod scope;
 mod spawn;
 
-pub use config::{Config, adopt_threads, deadline, run, timeout};
+pub use config::{Config, adopt_threads, deadline, run, timeout, without_preemption};
 pub use pin::{Pin, pin};
 pub use report::{FiberInfo, FiberState, fibers};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, JoinHandle, is_fiber, spawn, yield_now};
 pub use timestop_macros::main;
-pub use timestop_runtime::{Deadlock, Stats, stats};
+pub use timestop_runtime::report::HogReports;
+pub use timestop_runtime::{Deadlock, Priority, Refusals, Stats, stats};

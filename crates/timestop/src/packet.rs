@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{Result, Thread};
 use std::{io, thread};
 
-use timestop_runtime::{self as runtime, FiberRef, Reason, Start, Task, sys};
+use timestop_runtime::{self as runtime, FiberRef, Priority, Reason, Start, Task, sys};
 
 const IDLE: usize = 0;
 const BUSY: usize = 1;
@@ -119,6 +119,7 @@ impl<T> Packet<T> {
     pub(crate) unsafe fn spawn_with_stack<F: FnOnce() -> T>(
         closure: F,
         stack: usize,
+        priority: Priority,
     ) -> io::Result<Self> {
         // SAFETY: as the caller vouches.
         let packet = unsafe { Self::new(closure) };
@@ -126,6 +127,7 @@ impl<T> Packet<T> {
             Start { function: start_on_own_stack::<F, T>, argument: packet.0.as_ptr() as usize };
         match runtime::create(stack, start) {
             Ok(fiber) => {
+                fiber.set_priority(priority);
                 runtime::launch(fiber);
                 Ok(packet)
             }
@@ -196,8 +198,23 @@ impl<T> Packet<T> {
         unsafe { &mut *place }.take()
     }
 
+    /// CPU time that the fiber has used, in nanoseconds; 0 before it runs, `None` after its end.
+    pub(crate) fn cpu_time(&self) -> Option<u64> {
+        match self.core().link.load(Ordering::Acquire) & !BUSY {
+            ENDED => None,
+            IDLE | CANCELLED => Some(0),
+            // SAFETY: a fiber's address. If it ends now, its successor's time is read: no harm.
+            fiber => Some(unsafe { FiberRef::from_address(fiber) }.cpu_time()),
+        }
+    }
+
     /// Asks the fiber to end.
     pub(crate) fn cancel(&self) {
+        // Who finds the word busy spins: it must not stay so for a slice.
+        runtime::undisturbed(|| self.cancel_undisturbed());
+    }
+
+    fn cancel_undisturbed(&self) {
         let link = &self.core().link;
         let mut now = link.load(Ordering::Acquire);
         loop {

@@ -10,7 +10,7 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use timestop_fiber::lock::Lock;
-use timestop_runtime::sys;
+use timestop_runtime::{preempt, sys};
 
 use super::deliver::shim;
 use crate::call::Sysno;
@@ -145,13 +145,19 @@ pub(super) fn to_record(action: Action) -> libc::sigaction {
 }
 
 /// Tells the kernel, and returns what it had; an error number where it refuses.
+///
+/// The signal that preempts is held back while any handler runs: its frame is the OS thread's, which
+/// the fiber could then not leave.
 fn exchange(signal: c_int, action: Option<Action>) -> Result<Action, c_int> {
-    let record = action.map(to_record);
+    let preempts = bit(preempt::signal());
+    let record = action.map(|action| to_record(Action { mask: action.mask | preempts, ..action }));
     let new = record.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let mut old = to_record(Action { handler: 0, flags: 0, mask: 0 });
     // SAFETY: both records are whole.
     let status = unsafe { real_sigaction()(signal, new, &raw mut old) };
-    if status == 0 { Ok(to_action(&old)) } else { Err(crate::call::errno()) }
+    let old = to_action(&old);
+    let old = Action { mask: old.mask & !preempts, ..old };
+    if status == 0 { Ok(old) } else { Err(crate::call::errno()) }
 }
 
 /// Sets the calling OS thread's mask in the kernel and returns the one before.
@@ -194,6 +200,13 @@ pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int
     writing(|| {
         let entry = &ENTRIES[signal as usize];
         let mine = entry.load();
+        if signal == preempt::signal() {
+            // The kernel has the runtime's handler, which passes on what is not its own.
+            if let Some(new) = new {
+                entry.store(new);
+            }
+            return Ok(mine);
+        }
         let ours = shim as *const () as usize;
         let old = match new {
             None => exchange(signal, None)?,
@@ -268,7 +281,13 @@ pub(super) fn do_default(signal: c_int) {
     }
 }
 
+/// Whether the program has a handler for a signal.
+pub(super) fn is_handled(signal: c_int) -> bool {
+    !matches!(load(signal).handler, libc::SIG_DFL | libc::SIG_IGN)
+}
+
 /// Whether the kernel has the shim for a signal: then [`load`] knows what the program wants.
 pub(super) fn is_shimmed(signal: c_int) -> bool {
-    exchange(signal, None).is_ok_and(|action| action.handler == shim as *const () as usize)
+    signal == preempt::signal()
+        || exchange(signal, None).is_ok_and(|action| action.handler == shim as *const () as usize)
 }

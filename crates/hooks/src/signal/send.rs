@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 
 use libc::pthread_t;
-use timestop_fiber::slab;
+use timestop_fiber::{current, slab};
 use timestop_runtime::{FiberRef, signal as runtime, sys};
 
 use super::actions::{self, bit};
@@ -39,10 +39,14 @@ fn send_to(fiber: FiberRef, signal: c_int, code: c_int, value: usize) -> c_int {
         return libc::EINVAL;
     }
     if actions::is_direct(signal) {
-        let thread = runtime::running_thread(fiber).unwrap_or_else(sys::thread_id);
-        // SAFETY: touches no memory.
-        let sent = unsafe { system_call!(Sysno::tgkill, sys::process_id(), thread, signal) };
-        return sent.err().unwrap_or(0);
+        return current::undisturbed(|| {
+            let own = Some(fiber) == FiberRef::current();
+            let running = if own { None } else { runtime::running_thread(fiber) };
+            let thread = running.unwrap_or_else(sys::thread_id);
+            // SAFETY: touches no memory.
+            let sent = unsafe { system_call!(Sysno::tgkill, sys::process_id(), thread, signal) };
+            sent.err().unwrap_or(0)
+        });
     }
     let info = deliver::info(signal, code, value);
     if deliver::send(Some(fiber), signal, &info) { 0 } else { libc::EAGAIN }

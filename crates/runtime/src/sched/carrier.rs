@@ -20,6 +20,8 @@ use super::parker::Parker;
 use super::worker::Worker;
 use super::runtime;
 use crate::fiber::{Fiber, FiberRef};
+use crate::monitor::Detached;
+use crate::preempt::{Request, Why};
 use crate::sync::{AtomicPtr, Ordering};
 
 /// What to do with the fiber that was left, once its stack is free.
@@ -30,6 +32,12 @@ pub(super) enum After {
     Park,
     /// It let others go first: queue it at the end.
     Requeue,
+    /// It let others go first, hogs too: queue it behind them.
+    Behind,
+    /// It was preempted to let somebody else have a turn: it goes on first of the hogs.
+    MadeWay,
+    /// It was preempted because its slice is over: queue it behind the other hogs.
+    SliceOver,
     /// It has ended: take its stack back.
     Recycle,
 }
@@ -52,11 +60,15 @@ pub(crate) struct Carrier {
     pub(super) thread_id: Cell<u32>,
     /// Next in the list of spares.
     pub(super) next_spare: AtomicPtr<Carrier>,
-    /// The worker's pulse when the monitor looked last, and how often it was the same.
-    pub(super) seen: Cell<(u64, u32)>,
+    /// What the monitor wants of the fiber that runs here.
+    pub(crate) request: Request,
+    /// Why the fiber here is being preempted: from the signal handler to the scheduler.
+    pub(crate) why: Cell<Why>,
+    /// What the monitor knows of a carrier whose worker it has taken.
+    pub(crate) detached: Detached,
 }
 
-// SAFETY: the cells are touched by the carrier's own OS thread only, `seen` by the monitor only.
+// SAFETY: the cells are touched by the carrier's own OS thread only, `detached` by the monitor only.
 unsafe impl Sync for Carrier {}
 // SAFETY: as above.
 unsafe impl Send for Carrier {}
@@ -74,7 +86,9 @@ impl Carrier {
             stat: Cell::new(-1),
             thread_id: Cell::new(0),
             next_spare: AtomicPtr::new(std::ptr::null_mut()),
-            seen: Cell::new((0, 0)),
+            request: Request::new(),
+            why: Cell::new(Why::Slice),
+            detached: Detached::default(),
         }
     }
 
@@ -87,7 +101,7 @@ impl Carrier {
 
     /// A fiber's code enters the runtime: its worker, if the monitor has not given it to another.
     #[inline(always)]
-    pub(super) fn enter(&self) -> Option<&'static Worker> {
+    pub(crate) fn enter(&self) -> Option<&'static Worker> {
         if self.owner.enter() { self.worker() } else { self.lose_worker() }
     }
 
@@ -96,11 +110,6 @@ impl Carrier {
     fn lose_worker(&self) -> Option<&'static Worker> {
         self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
         None
-    }
-
-    /// Whether a fiber runs here (and not the loop).
-    pub(crate) fn runs_a_fiber(&self) -> bool {
-        !self.running.load(Ordering::Relaxed).is_null()
     }
 
     /// Whether it is this fiber that runs here.
@@ -128,15 +137,18 @@ impl Carrier {
         self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.thread_id.set(crate::sys::thread_id());
         self.stat.set(crate::fork::reopen_stat(self.stat.get()));
+        runtime().carriers.add(self);
         self.owner.leave();
     }
 
-    /// How many looks of the monitor in a row have found this pulse. The monitor's.
-    pub(crate) fn ticks_unchanged(&self, pulse: u64) -> u32 {
-        let (before, ticks) = self.seen.get();
-        let ticks = if before == pulse { ticks.saturating_add(1) } else { 0 };
-        self.seen.set((pulse, ticks));
-        ticks
+    /// The fiber that runs here; `None` in the loop.
+    pub(crate) fn running(&self) -> Option<FiberRef> {
+        FiberRef::from_pointer(self.running.load(Ordering::Relaxed))
+    }
+
+    /// CPU time that the OS thread has used, in nanoseconds.
+    pub(crate) fn cpu_time(&self) -> u64 {
+        crate::sys::cpu_time(self.thread_id())
     }
 
     /// Whether the kernel has put the OS thread to sleep.
@@ -170,9 +182,8 @@ impl Carrier {
         unsafe { block::carry_malloc(from.pthread(), to_fs) };
         // SAFETY: `to` is a fiber that is ours to run, or this carrier's loop, which waits.
         unsafe { switch(from_context, to) };
-        let carrier = from.carrier();
-        carrier.arrive();
-        carrier.owner.leave();
+        from.carrier().arrive();
+        from.leave();
     }
 
     /// Goes from the loop to a fiber; comes back when a fiber leaves to the loop.
@@ -230,17 +241,16 @@ impl Carrier {
                 }
             }
             After::Requeue => self.queue(left),
+            After::Behind => queue_hog(left, false),
+            After::MadeWay => queue_hog(left, true),
+            After::SliceOver => queue_hog(left, false),
             After::Recycle => self.recycle(left),
         }
     }
 
     fn queue(&self, fiber: FiberRef) {
-        match self.worker() {
-            Some(worker) => worker.push(fiber.as_runnable()),
-            None => {
-                runtime().injector.push(fiber.as_runnable());
-                super::notify();
-            }
+        if super::enqueue(self.worker(), fiber.as_runnable()) {
+            super::notify();
         }
     }
 
@@ -253,6 +263,12 @@ impl Carrier {
         let class = unsafe { slot.as_ref() }.class();
         super::give_slot(self.worker(), slot, class);
     }
+}
+
+fn queue_hog(fiber: FiberRef, in_front: bool) {
+    let priority = fiber.runnable.priority.get();
+    runtime().backlog.push_hog(fiber.as_runnable(), priority, in_front);
+    super::notify();
 }
 
 impl Carrier {
@@ -277,6 +293,7 @@ impl Carrier {
         self.thread_id.set(crate::sys::thread_id());
         self.stat.set(crate::sys::open_own_stat());
         crate::overflow::prepare_thread();
+        runtime().carriers.add(self);
         self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
         self.running.store(fiber.as_pointer(), Ordering::Relaxed);
@@ -286,7 +303,7 @@ impl Carrier {
         unsafe { fiber.context.get().write(Context::empty(own)) };
         // SAFETY: our own block; the word says from here on that we are a fiber.
         unsafe { current::set(own, fiber.as_pointer().cast()) };
-        self.owner.leave();
+        fiber.leave();
     }
 }
 
@@ -304,9 +321,9 @@ unsafe extern "C" fn resume_loop(argument: usize) -> ! {
 unsafe extern "C" fn first(argument: usize) -> ! {
     let fiber = FiberRef::from_pointer(argument as *mut Fiber).expect("a fiber's address");
     debug_assert_eq!(current::get() as usize, argument);
-    let carrier = fiber.carrier();
-    carrier.arrive();
-    carrier.owner.leave();
+    // Whoever builds a fiber's block is in the runtime, and so is the fiber until it leaves.
+    fiber.carrier().arrive();
+    fiber.leave();
     block::begin();
     let start = fiber.start.take().expect("a fiber starts once");
     // SAFETY: what was asked for when the fiber was made.
@@ -324,19 +341,18 @@ pub(super) fn end(fiber: FiberRef) -> ! {
         // SAFETY: what was asked for by the code that this fiber ran.
         unsafe { (finish.function)(finish.argument) };
     }
-    let carrier = fiber.carrier();
-    let worker = carrier.enter();
+    let (carrier, worker) = fiber.enter();
     if let Some(worker) = worker {
         worker.counters.ended();
     } else {
         runtime().counters.ended();
     }
     if crate::fork::was_last() {
-        carrier.owner.leave();
+        fiber.leave();
         // SAFETY: what libc does when the last thread of a process ends.
         unsafe { libc::exit(0) };
     }
-    let next = worker.and_then(|worker| Some(worker.materialise(worker.next()?)));
+    let next = worker.and_then(Worker::next_fiber);
     carrier.leave_fiber(fiber, next, After::Recycle);
     unreachable!("a fiber that has ended was resumed in slot {:?}", Slot::top(fiber.slot()))
 }

@@ -5,16 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use timestop_fiber::lock::Lock;
 
+use super::list::List;
 use crate::fiber::Runnable;
-
-#[derive(Debug)]
-struct List {
-    first: *mut Runnable,
-    last: *mut Runnable,
-}
-
-// SAFETY: a queued runnable belongs to the queue.
-unsafe impl Send for List {}
 
 /// A linked queue under a lock, its length beside it.
 #[derive(Debug)]
@@ -25,8 +17,7 @@ pub(crate) struct Injector {
 
 impl Injector {
     pub(crate) const fn new() -> Self {
-        let empty = List { first: std::ptr::null_mut(), last: std::ptr::null_mut() };
-        Self { list: Lock::new(empty), len: AtomicUsize::new(0) }
+        Self { list: Lock::new(List::EMPTY), len: AtomicUsize::new(0) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -34,16 +25,8 @@ impl Injector {
     }
 
     pub(crate) fn push(&self, item: *mut Runnable) {
-        // SAFETY: the caller gives the item to the queue.
-        unsafe { &*item }.next.set(std::ptr::null_mut());
         let mut list = self.list.lock();
-        if list.last.is_null() {
-            list.first = item;
-        } else {
-            // SAFETY: queued items are the queue's.
-            unsafe { &*list.last }.next.set(item);
-        }
-        list.last = item;
+        list.push_back(item);
         self.len.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -53,25 +36,11 @@ impl Injector {
             return 0;
         }
         let mut list = self.list.lock();
-        let mut item = list.first;
-        let (first, mut count) = (item, 0);
-        while !item.is_null() && count < most {
-            count += 1;
-            // SAFETY: queued items are the queue's.
-            item = unsafe { &*item }.next.get();
-        }
-        list.first = item;
-        if item.is_null() {
-            list.last = std::ptr::null_mut();
-        }
+        let (mut taken, count) = list.split_front(most);
         self.len.fetch_sub(count, Ordering::SeqCst);
         drop(list);
-        let mut item = first;
-        for _ in 0..count {
-            // SAFETY: ours now; `each` may run or queue it, so its link is read first.
-            let next = unsafe { &*item }.next.get();
+        while let Some(item) = taken.pop() {
             each(item);
-            item = next;
         }
         count
     }

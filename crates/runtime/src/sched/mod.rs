@@ -3,14 +3,17 @@
 //! - [`worker`]: run queue, LIFO slot, timers, stacks of one worker.
 //! - [`carrier`]: the switches, and what is done with the fiber that was left.
 //! - [`owner`]: who may touch a worker, the carrier or the monitor.
-//! - [`run_queue`], [`injector`]: local and global queue.
+//! - [`run_queue`], [`injector`]: local and global queue; [`list`]: how the latter is linked.
+//! - [`backlog`]: who computes for long, and who has another priority.
 //! - [`idle`], [`parker`]: sleeping and waking without losing work.
 //! - [`state`]: parking and waking one fiber.
 //! - [`spare`]: carriers without a worker, for hand-offs.
 
+pub(crate) mod backlog;
 pub(crate) mod carrier;
 pub(crate) mod idle;
 pub(crate) mod injector;
+mod list;
 pub(crate) mod owner;
 pub(crate) mod parker;
 pub(crate) mod run_queue;
@@ -24,14 +27,16 @@ use std::sync::atomic::AtomicUsize;
 
 pub(crate) use carrier::Carrier;
 use carrier::After;
+use backlog::Backlog;
 use idle::Idle;
 use injector::Injector;
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
-use timestop_fiber::block;
+use timestop_fiber::{block, current};
 pub(crate) use worker::Worker;
 
-use crate::fiber::{FiberRef, Runnable, Start, Task};
+use crate::fiber::{FiberRef, Priority, Runnable, Start, Task};
+use crate::preempt::Why;
 use crate::reactor::Reactor;
 use crate::stats::Counters;
 use crate::sync::{AtomicPtr, Ordering};
@@ -43,10 +48,15 @@ use crate::{Settings, sys};
 pub(crate) struct Runtime {
     pub(crate) workers: Box<[Worker]>,
     pub(crate) injector: Injector,
+    pub(crate) backlog: Backlog,
     pub(crate) idle: Idle,
     /// Carriers asleep with their workers.
     sleepers: Lock<Vec<&'static Carrier>>,
     pub(crate) spares: spare::Spares,
+    /// All carriers there are.
+    pub(crate) carriers: spare::Census,
+    /// Carriers whose worker was taken while a fiber runs on them.
+    pub(crate) detached: AtomicUsize,
     pub(crate) reactor: Reactor,
     pub(crate) default_class: Class,
     /// What happens on no worker's account.
@@ -67,9 +77,12 @@ impl Runtime {
         Ok(Self {
             workers: (0..count).map(|index| Worker::new(index as u32, now)).collect(),
             injector: Injector::new(),
+            backlog: Backlog::new(),
             idle: Idle::new(),
             sleepers: Lock::new(Vec::with_capacity(count)),
             spares: spare::Spares::new(),
+            carriers: spare::Census::new(settings.carriers),
+            detached: AtomicUsize::new(0),
             reactor: Reactor::new().map_err(io::Error::from_raw_os_error)?,
             default_class,
             counters: Counters::new(true),
@@ -115,6 +128,9 @@ pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
     let runtime = RUNTIME.get_or_init(|| built);
     POINTER.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
     crate::overflow::install();
+    if runtime.settings.preempt {
+        crate::preempt::install(runtime.settings.preempt_signal);
+    }
     // Each worker gets a carrier; as many spares wait for the first hand-offs.
     for worker in runtime.workers.iter().skip(usize::from(here)) {
         spare::start_carrier(Some(worker))?;
@@ -207,32 +223,56 @@ pub(crate) fn wake_carrier(runtime: &Runtime, carrier: &Carrier) {
 
 /// Queues something runnable: next to run here if a worker is at hand, else globally.
 pub(crate) fn schedule(worker: Option<&Worker>, item: *mut Runnable) {
+    // SAFETY: a runnable that the caller queues is valid.
+    let normal = unsafe { &*item }.priority.get() == Priority::Normal;
     match worker {
-        Some(worker) => {
+        Some(worker) if normal => {
             // What merely takes the LIFO slot wakes nobody: it runs as soon as its waker waits,
             // and the monitor has it stolen if that takes long.
             if worker.push_lifo(item) && runtime().workers.len() > 1 {
                 notify();
             }
         }
-        None => {
-            runtime().injector.push(item);
+        _ => {
+            enqueue(None, item);
             notify();
         }
     }
+    runtime().monitor.nudge();
+}
+
+/// Queues at the end of where it belongs. True if nobody in particular will come for it.
+pub(crate) fn enqueue(worker: Option<&Worker>, item: *mut Runnable) -> bool {
+    let runtime = runtime();
+    // SAFETY: a runnable that the caller queues is valid.
+    let priority = unsafe { &*item }.priority.get();
+    match worker {
+        _ if priority != Priority::Normal => runtime.backlog.push(item, priority),
+        Some(worker) => {
+            worker.push(item);
+            return false;
+        }
+        None => runtime.injector.push(item),
+    }
+    true
 }
 
 /// Runs `body` in the runtime with this thread's worker, if it has one.
 #[inline]
 pub(crate) fn with_worker<R>(body: impl FnOnce(Option<&'static Worker>) -> R) -> R {
     let Some(fiber) = FiberRef::current() else { return body(None) };
+    // A signal handler that came in the middle: the worker is being worked on.
+    if current::is_shut() {
+        return body(None);
+    }
+    current::set_shut(true);
     let carrier = fiber.carrier();
     if carrier.owner.in_runtime() {
-        // A signal handler that came in the middle: the worker is being worked on.
+        current::set_shut(false);
         return body(None);
     }
     let result = body(carrier.enter());
-    carrier.owner.leave();
+    fiber.leave();
     result
 }
 
@@ -246,11 +286,8 @@ pub fn unpark(fiber: FiberRef) {
 
 /// The same from a carrier's loop or the monitor, whose worker is known: at the end of its queue.
 pub(crate) fn unpark_on(worker: Option<&Worker>, fiber: FiberRef) {
-    if fiber.state.unpark() {
-        match worker {
-            Some(worker) => worker.push(fiber.as_runnable()),
-            None => runtime().injector.push(fiber.as_runnable()),
-        }
+    if fiber.state.unpark() && enqueue(worker, fiber.as_runnable()) && worker.is_some() {
+        notify(); // of another priority: not in the queue that the caller looks at
     }
 }
 
@@ -270,33 +307,69 @@ pub(crate) fn park(fiber: FiberRef) {
 }
 
 fn leave(fiber: FiberRef, after: After) {
-    let carrier = fiber.carrier();
-    let next = carrier.enter().and_then(|worker| Some(worker.materialise(worker.next()?)));
-    carrier.leave_fiber(fiber, next, after);
+    let (carrier, worker) = fiber.enter();
+    if fiber.is_hog() {
+        // It blocks: interactive again.
+        fiber.hog.store(false, Ordering::Relaxed);
+        fiber.set_slice_used(0);
+    }
+    carrier.leave_fiber(fiber, worker.and_then(Worker::next_fiber), after);
 }
 
 /// Lets the others go first. Returns at once where nobody waits.
+///
+/// Hogs go first too: whoever yields in a loop may wait for what a preempted fiber holds.
 pub fn yield_now() {
     let Some(fiber) = FiberRef::current().filter(|fiber| fiber.may_suspend()) else {
         sys::yield_thread();
         return;
     };
-    let carrier = fiber.carrier();
-    match carrier.enter() {
-        Some(worker) => match worker.next() {
-            Some(next) => {
-                let next = worker.materialise(next);
-                carrier.leave_fiber(fiber, Some(next), After::Requeue);
-            }
-            None => {
-                if runtime().injector.len() != 0 {
-                    carrier.leave_fiber(fiber, None, After::Requeue);
-                } else {
-                    carrier.owner.leave();
-                }
-            }
-        },
-        None => carrier.leave_fiber(fiber, None, After::Requeue),
+    let (carrier, worker) = fiber.enter();
+    let backlog = runtime().backlog.is_waiting();
+    let after = if backlog { After::Behind } else { After::Requeue };
+    let Some(worker) = worker else {
+        carrier.leave_fiber(fiber, None, after);
+        return;
+    };
+    match worker.next_fiber() {
+        Some(next) => carrier.leave_fiber(fiber, Some(next), after),
+        None if backlog || runtime().injector.len() != 0 => carrier.leave_fiber(fiber, None, after),
+        None => fiber.leave(),
+    }
+}
+
+/// Suspends the running fiber, which computes and was interrupted. It is shut.
+pub(crate) fn preempt() {
+    let fiber = FiberRef::current().expect("only fibers are preempted");
+    let (carrier, worker) = fiber.enter();
+    let why = carrier.why.get();
+    let after = match why {
+        Why::Slice => After::SliceOver,
+        Why::Turn => After::MadeWay,
+        Why::Chance => After::Requeue,
+    };
+    if why != Why::Chance {
+        fiber.hog.store(true, Ordering::Relaxed);
+    }
+    runtime().counters.preempted();
+    let Some(worker) = worker else {
+        fiber.set_slice_used(0);
+        carrier.leave_fiber(fiber, None, After::SliceOver); // handed off meanwhile
+        return;
+    };
+    let mut next = worker.next().or_else(|| worker.take_share(1));
+    if why == Why::Slice {
+        fiber.set_slice_used(0);
+        next = next.or_else(|| worker.take_from_backlog(sys::now()));
+    }
+    match next {
+        Some(next) => {
+            let next = worker.materialise(next);
+            carrier.leave_fiber(fiber, Some(next), after);
+        }
+        // Chance wants it to move.
+        None if why == Why::Chance => carrier.leave_fiber(fiber, None, after),
+        None => fiber.leave(),
     }
 }
 
@@ -462,11 +535,13 @@ fn search(worker: &'static Worker, searching: &mut bool, workers: u64) -> Option
         }
         return Some(item);
     }
-    if workers == 1 || !(*searching || runtime.idle.start_search(workers)) {
-        return None;
+    if workers > 1 && (*searching || runtime.idle.start_search(workers)) {
+        *searching = true;
+        if let Some(item) = steal(worker, now) {
+            return Some(item);
+        }
     }
-    *searching = true;
-    steal(worker, now)
+    worker.take_from_backlog(now)
 }
 
 /// Takes from other workers: half a queue, a LIFO slot, timers that are due.
@@ -507,7 +582,9 @@ fn steal(worker: &'static Worker, now: u64) -> Option<*mut Runnable> {
 
 /// Whether anything is queued anywhere.
 fn work_is_visible(runtime: &Runtime) -> bool {
-    runtime.injector.len() != 0 || runtime.workers.iter().any(|worker| worker.queue.len() != 0)
+    runtime.injector.len() != 0
+        || !runtime.backlog.is_empty()
+        || runtime.workers.iter().any(|worker| worker.queue.len() != 0)
 }
 
 /// Sleeps until woken, until a timer is due, or until a descriptor is ready.
@@ -532,6 +609,7 @@ fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut boo
     if carrier.parker.prepare(true)
         && !runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish())
     {
+        runtime.monitor.stop_polling();
         sleep_on_futex(carrier, until);
     }
     *searching = wake_myself(runtime, carrier);

@@ -86,6 +86,11 @@ impl Owner {
         verdict == TAKEN && settled.is_ok()
     }
 
+    /// Whether the monitor has taken the worker, and the carrier does not know it yet.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.claim.load(Ordering::Acquire) == TAKEN
+    }
+
     /// The carrier, in the runtime and without a worker, is about to be given one.
     pub(crate) fn reset(&self) {
         self.place.store(RUNTIME, Ordering::Relaxed);

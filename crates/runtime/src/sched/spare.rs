@@ -7,7 +7,7 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use timestop_fiber::lock::Lock;
 use timestop_fiber::switch;
@@ -73,10 +73,15 @@ impl Spares {
             carrier
         };
         if self.waiting.load(Ordering::Relaxed) < wanted() {
-            self.bell.fetch_add(1, Ordering::Release);
-            sys::futex_wake(self.bell.as_ptr() as usize, 1);
+            self.ring();
         }
         taken
+    }
+
+    /// Has the starter look what there is to start.
+    pub(crate) fn ring(&self) {
+        self.bell.fetch_add(1, Ordering::Release);
+        sys::futex_wake(self.bell.as_ptr() as usize, 1);
     }
 
     /// Lists a carrier as spare.
@@ -85,6 +90,34 @@ impl Spares {
         carrier.next_spare.store(list.0, Ordering::Relaxed);
         list.0 = std::ptr::from_ref(carrier).cast_mut();
         self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// All carriers, for the monitor to look at. As many places as there may be carriers.
+#[derive(Debug)]
+pub(crate) struct Census {
+    places: Box<[AtomicPtr<Carrier>]>,
+    count: AtomicUsize,
+}
+
+impl Census {
+    pub(super) fn new(most: usize) -> Self {
+        let places = (0..most).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
+        Self { places, count: AtomicUsize::new(0) }
+    }
+
+    /// One more. Beyond the last place (two may be started at once at the cap) it is not listed.
+    pub(super) fn add(&self, carrier: &'static Carrier) {
+        let at = self.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = self.places.get(at) {
+            place.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Carrier> {
+        let count = self.count.load(Ordering::Relaxed).min(self.places.len());
+        // SAFETY: null, or a carrier, which is never freed.
+        self.places[..count].iter().filter_map(|place| unsafe { place.load(Ordering::Acquire).as_ref() })
     }
 }
 
@@ -98,6 +131,10 @@ pub(crate) fn hand_over(worker: &'static Worker, carrier: &'static Carrier) {
 
 /// A carrier without a worker waits until it is given one.
 pub(super) fn wait_for_worker(carrier: &'static Carrier) {
+    if carrier.owner.is_taken() {
+        // The fiber that the monitor watches here without a worker has left.
+        runtime().detached.fetch_sub(1, Ordering::Relaxed);
+    }
     runtime().spares.put(carrier);
     while carrier.worker.load(Ordering::Acquire).is_null() {
         if carrier.parker.prepare(false) {
@@ -129,6 +166,7 @@ extern "C" fn carrier_main(argument: *mut c_void) -> *mut c_void {
     carrier.thread_id.set(sys::thread_id());
     carrier.stat.set(sys::open_own_stat());
     crate::overflow::prepare_thread();
+    runtime().carriers.add(carrier);
     super::carrier_loop(carrier)
 }
 
@@ -143,6 +181,7 @@ extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     let spares = &runtime().spares;
     loop {
         let bell = spares.bell.load(Ordering::Acquire);
+        crate::report::start_if_wanted();
         let mut failed = false;
         while spares.waiting.load(Ordering::Relaxed) < wanted()
             && spares.carriers() < runtime().settings.carriers

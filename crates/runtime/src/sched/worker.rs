@@ -31,6 +31,8 @@ const POLL_INTERVAL: u64 = 20_000;
 const POLL_AT_LATEST: u64 = 1_000_000;
 /// One with this much to do already looks only every eighth time.
 const PLENTY: usize = 64;
+/// Hogs get a turn after so long at the latest, in nanoseconds: one slice of 10 ms in 100.
+const BACKLOG_INTERVAL: u64 = 90_000_000;
 /// How much it takes from the global queue at once.
 const SHARE: usize = 32;
 
@@ -49,12 +51,16 @@ pub(crate) struct Worker {
     pub(crate) held_up: std::sync::atomic::AtomicBool,
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
+    /// Who runs here is owed its slice: it does not make way.
+    pub(crate) owed: std::sync::atomic::AtomicBool,
     /// *Owner.*
     lifo_runs: Cell<u32>,
     /// *Owner.* Counts switches, for what is done now and then.
     pub(super) tick: Cell<u32>,
     /// *Owner.* When it last looked at the outside world.
-    polled: Cell<u64>,
+    pub(super) polled: Cell<u64>,
+    /// *Owner.* When it last ran something from the backlog, or found none there.
+    backlog_turn: Cell<u64>,
     /// *Owner.* Free stacks of the default class, the hottest last.
     slots: RefCell<Vec<SlotPtr>>,
     /// *Owner.* Reservations for stacks of the default class.
@@ -80,9 +86,11 @@ impl Worker {
             held_up: std::sync::atomic::AtomicBool::new(false),
             wheel: Wheel::new(now),
             counters: Counters::new(false),
+            owed: std::sync::atomic::AtomicBool::new(false),
             lifo_runs: Cell::new(0),
             tick: Cell::new(0),
             polled: Cell::new(now),
+            backlog_turn: Cell::new(now),
             slots: RefCell::new(Vec::with_capacity(KEPT_SLOTS)),
             credit: Cell::new(0),
             random: Cell::new(index.wrapping_mul(0x9E37_79B9) | 1),
@@ -123,10 +131,22 @@ impl Worker {
         true
     }
 
-    /// Takes who runs next: now and then the global queue's first, else the LIFO slot's, else the
-    /// run queue's.
+    /// The fiber that runs next, if there is one in turn.
+    #[inline]
+    pub(super) fn next_fiber(&self) -> Option<FiberRef> {
+        Some(self.materialise(self.next()?))
+    }
+
+    /// Takes who runs next: high priority first, now and then the global queue's first, else the
+    /// LIFO slot's, else the run queue's. Hogs and low priority only when it is time again.
     #[inline]
     pub(super) fn next(&self) -> Option<*mut Runnable> {
+        let backlog = &super::runtime().backlog;
+        if backlog.has_high()
+            && let Some(item) = backlog.pop_high()
+        {
+            return Some(item);
+        }
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         if (tick.is_multiple_of(GLOBAL_INTERVAL) || self.has_not_looked_for_long())
@@ -164,7 +184,29 @@ impl Worker {
             self.polled.set(now);
             super::poll_briefly(self, now);
         }
-        self.take_share(SHARE)
+        self.take_owed(now).or_else(|| self.take_share(SHARE))
+    }
+
+    /// What is owed to those who wait in the backlog: a turn in a while, however much else there is.
+    fn take_owed(&self, now: u64) -> Option<*mut Runnable> {
+        if !super::runtime().backlog.is_waiting() {
+            self.backlog_turn.set(now);
+            return None;
+        }
+        if now.saturating_sub(self.backlog_turn.get()) < BACKLOG_INTERVAL {
+            return None;
+        }
+        let item = self.take_from_backlog(now)?;
+        self.owed.store(true, Ordering::Relaxed);
+        Some(item)
+    }
+
+    /// Takes a hog, or a fiber of low priority: there is nothing else to do.
+    pub(super) fn take_from_backlog(&self, now: u64) -> Option<*mut Runnable> {
+        let item = super::runtime().backlog.pop()?;
+        self.backlog_turn.set(now);
+        self.owed.store(false, Ordering::Relaxed);
+        Some(item)
     }
 
     /// Takes from the global queue: the first to run now, more for the own queue.
@@ -180,6 +222,11 @@ impl Worker {
     /// How many more the run queue holds.
     pub(crate) fn room(&self) -> usize {
         RunQueue::<Runnable>::CAPACITY - self.queue.len()
+    }
+
+    /// How many wait here.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(!self.lifo.load(Ordering::Relaxed).is_null())
     }
 
     /// Whether something waits here that another carrier could run.

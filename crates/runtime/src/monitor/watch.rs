@@ -1,0 +1,113 @@
+//! What the monitor knows of one worker, and of a carrier whose worker it has taken.
+
+use std::cell::Cell;
+
+use crate::fiber::FiberRef;
+use crate::sched::{Carrier, Worker};
+
+/// One run of a fiber on a worker, as the monitor has seen it: from the first look that found it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// The worker's pulse and the carrier: the same as before means the same run.
+    pulse: u64,
+    carrier: usize,
+    /// When the run was first seen, and what CPU time the carrier had used then.
+    pub(super) since: u64,
+    cpu_before: u64,
+    /// And at the last look.
+    cpu_seen: u64,
+    looked: u64,
+    /// What the fiber had used of its slice before.
+    base: u64,
+    /// Looks that have found this run, the first not counted.
+    pub(super) looks: u32,
+    /// When its preemption was first asked for; 0 if it was not.
+    pub(super) asked: u64,
+    /// And last.
+    pub(super) last_asked: u64,
+}
+
+impl Watch {
+    /// Looks at `fiber`, which runs on the worker: whether it is the run of the last look. Charges the
+    /// fiber with the time since.
+    pub(super) fn look(
+        &mut self,
+        worker: &Worker,
+        carrier: &Carrier,
+        fiber: FiberRef,
+        now: u64,
+    ) -> bool {
+        let pulse = worker.pulse();
+        let address = std::ptr::from_ref(carrier) as usize;
+        let same = self.pulse == pulse && self.carrier == address && self.since != 0;
+        if same {
+            let cpu = carrier.cpu_time();
+            if self.looks == 0 {
+                // The carrier's clock is read for runs that last only.
+                self.cpu_before = cpu;
+                fiber.charge(now.saturating_sub(self.looked));
+            } else {
+                fiber.charge(cpu.saturating_sub(self.cpu_seen));
+            }
+            self.cpu_seen = cpu;
+            self.looks = self.looks.saturating_add(1);
+        } else {
+            // Whatever is found running stands for all that ran since the last look.
+            fiber.charge(now.saturating_sub(self.looked).min(super::TICK));
+            let base = if fiber.is_hog() { fiber.slice_used() } else { 0 };
+            *self = Self { pulse, carrier: address, since: now, base, ..Self::default() };
+        }
+        self.looked = now;
+        same
+    }
+
+    /// Nothing runs there.
+    pub(super) fn nothing(&mut self, now: u64) {
+        *self = Self { looked: now, ..Self::default() };
+    }
+
+    /// What the run has used of its fiber's slice, in nanoseconds of CPU time.
+    pub(super) fn used(&self) -> u64 {
+        self.base + self.cpu_seen.saturating_sub(self.cpu_before)
+    }
+}
+
+/// What the monitor knows of a carrier that runs a fiber without a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Detached {
+    /// When the worker was taken; 0 while there is nothing to watch.
+    since: Cell<u64>,
+    /// When to look next, and how long after that.
+    next: Cell<u64>,
+    pause: Cell<u64>,
+    cpu_seen: Cell<u64>,
+    /// That the fiber is blocked has been told.
+    pub(super) told: Cell<bool>,
+}
+
+/// The longest pause between two looks at a carrier that is stuck.
+const LONGEST_PAUSE: u64 = 64_000_000;
+
+impl Detached {
+    /// The worker has just been taken.
+    pub(super) fn begin(&self, now: u64, cpu: u64) {
+        self.since.set(now);
+        self.pause.set(super::TICK);
+        self.next.set(now + super::TICK);
+        self.cpu_seen.set(cpu);
+        self.told.set(false);
+    }
+
+    /// When to look at it next.
+    pub(super) fn next(&self) -> u64 {
+        self.next.get()
+    }
+
+    /// Looks: how long it has been without a worker. The next look comes after twice the pause.
+    pub(super) fn look(&self, fiber: FiberRef, now: u64, cpu: u64) -> u64 {
+        fiber.charge(cpu.saturating_sub(self.cpu_seen.replace(cpu)));
+        self.next.set(now + self.pause.get());
+        self.pause.set((2 * self.pause.get()).min(LONGEST_PAUSE));
+        now - self.since.get()
+    }
+}

@@ -1,0 +1,278 @@
+//! Preemption: taking the OS thread from a fiber that computes.
+//!
+//! The monitor (or, in tests, chance) writes a [`Request`] on the carrier and signals its OS thread.
+//! The handler looks whether the interrupted instruction is one at which this fiber may be suspended
+//! ([`RULES`]). If so it sends the fiber through the [`trampoline`], which suspends it as if it had
+//! called the scheduler itself; if not the answer is "not now", counted by reason, and the monitor
+//! asks again a millisecond later. After two slices of that it hands the worker off instead.
+//!
+//! Taxonomy of places, after Go's `preempt.go`: there every instruction is either a safe point or in
+//! a function marked unsafe. Here *any* instruction of the program's is one, since a fiber has its
+//! own thread-locals and nothing in user code depends on the OS thread; what is not is listed.
+//!
+//! The signal is one that programs hardly use and whose default is to be ignored (SIGURG, as Go has
+//! it). A program that has a handler for it keeps it: signals that are not ours go on to it
+//! ([`set_foreign`]). Ours are known by their value, and come to one OS thread only, so that none of
+//! the program's is lost in ours.
+//!
+//! Rejected: a timer signal for each worker (each tick costs the program an interruption, hog or not,
+//! and wake-ups come 2 to 6 times later than the kernel's); suspending in the handler (see
+//! [`trampoline`]).
+
+mod libraries;
+mod trampoline;
+
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use timestop_fiber::slab::Slot;
+use timestop_fiber::{block, current};
+
+use crate::action::{self, Action};
+use crate::fiber::FiberRef;
+use crate::report::{self, Registers};
+use crate::sched::Carrier;
+use crate::stats::Refusal;
+use crate::sys;
+
+/// Why a fiber is preempted: where it queues afterwards follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its slice is over: the next hog's turn.
+    Slice = 1,
+    /// Somebody interactive is due: it goes on with the rest of its slice soon.
+    Turn = 2,
+    /// By chance, for tests: as if it had yielded.
+    Chance = 3,
+}
+
+/// What the monitor wants of the fiber that a carrier runs: its address, and why in the lowest bits.
+#[derive(Debug)]
+pub(crate) struct Request(AtomicUsize);
+
+const WHY: usize = 3;
+/// Also tell the programmer where the fiber was.
+const TELL: usize = 4;
+
+impl Request {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Release: the handler sees what the monitor wrote before.
+    fn make(&self, fiber: FiberRef, why: Why, tell: bool) {
+        let tell = if tell { TELL } else { 0 };
+        self.0.store(fiber.address() | why as usize | tell, Ordering::Release);
+    }
+
+    /// The request, used up.
+    fn take(&self) -> Option<(usize, Why, bool)> {
+        let word = self.0.swap(0, Ordering::Acquire);
+        let why = match word & WHY {
+            0 => return None,
+            1 => Why::Slice,
+            2 => Why::Turn,
+            _ => Why::Chance,
+        };
+        Some((word & !(WHY | TELL), why, word & TELL != 0))
+    }
+}
+
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// The signal that preempts; 0 where there is no preemption.
+#[must_use]
+pub fn signal() -> c_int {
+    SIGNAL.load(Ordering::Relaxed)
+}
+
+static FOREIGN: AtomicUsize = AtomicUsize::new(0);
+static IS_HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+/// What a handler is called with.
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// Sets what is called, as a signal handler, for a signal of this number that is not ours, and what
+/// says whether the program itself has a handler for it.
+pub fn set_foreign(handler: Handler, is_handled: fn(c_int) -> bool) {
+    FOREIGN.store(handler as usize, Ordering::Release);
+    IS_HANDLED.store(is_handled as usize, Ordering::Release);
+}
+
+/// The bit, in the kernel's sets, of a signal that has a handler for preemption's sake only.
+pub(crate) fn own_handler() -> u64 {
+    let (signal, is_handled) = (signal(), IS_HANDLED.load(Ordering::Acquire));
+    if signal == 0 {
+        return 0;
+    }
+    if is_handled != 0 {
+        // SAFETY: only `set_foreign` writes the word.
+        let is_handled: fn(c_int) -> bool = unsafe { std::mem::transmute(is_handled) };
+        if is_handled(signal) {
+            return 0;
+        }
+    }
+    1 << (signal - 1)
+}
+
+/// The value by which our signals are known.
+fn mark() -> usize {
+    (&raw const SIGNAL) as usize
+}
+
+/// Installs the handler for `signal`. Without one, fibers that compute are handed off. Once, before
+/// the first fiber.
+pub(crate) fn install(signal: c_int) {
+    if !libraries::look_up() || !trampoline::prepare() {
+        return;
+    }
+    SIGNAL.store(signal, Ordering::Relaxed);
+    // Everything is blocked meanwhile, so that what the handler decides is still so when it returns.
+    let handler = handle as *const () as usize;
+    action::exchange(signal, Some(Action::on_alternate_stack(handler, libc::SA_RESTART, u64::MAX)));
+}
+
+/// Asks `carrier` to suspend `fiber`, if it is still what runs there.
+pub(crate) fn request(carrier: &Carrier, fiber: FiberRef, why: Why, tell: bool) {
+    carrier.request.make(fiber, why, tell);
+    sys::signal_thread(carrier.thread_id(), signal(), mark());
+}
+
+/// The instruction at which a fiber was interrupted.
+struct Point {
+    fiber: FiberRef,
+    pc: usize,
+    sp: usize,
+}
+
+/// A kind of place where a fiber is not preempted.
+struct Rule {
+    refusal: Refusal,
+    /// For the reader: the table is the place where the reasons are kept.
+    #[allow(dead_code)]
+    why: &'static str,
+    holds: fn(&Point) -> bool,
+}
+
+/// Where a fiber is *not* preempted. The first rule that holds is the reason; "not now" means again
+/// soon, and after two slices the worker is handed off.
+const RULES: &[Rule] = &[
+    Rule {
+        refusal: Refusal::Runtime,
+        why: "in a section of the runtime: it works on its carrier's worker, holds one of the \
+              runtime's locks, or runs on the carrier's thread pointer or signal mask. A child of \
+              vfork that borrows the fiber's memory counts too",
+        holds: |point| {
+            current::is_shut()
+                || current::depth() != 0
+                || point.fiber.is_borrowed()
+                || point.fiber.carrier().owner.in_runtime()
+        },
+    },
+    Rule {
+        refusal: Refusal::Pinned,
+        why: "it must stay on its OS thread, which it could not go on with later: a handler of the \
+              program's runs on top of a signal frame, a robust mutex is held, `pin` was called",
+        holds: |point| point.fiber.is_pinned(),
+    },
+    Rule {
+        refusal: Refusal::Disabled,
+        why: "`without_preemption`",
+        holds: |point| point.fiber.is_unpreemptible(),
+    },
+    Rule {
+        refusal: Refusal::ForeignStack,
+        why: "on a stack that is not the fiber's: a signal handler's, or one that the program \
+              switches to itself. How much room there is nobody knows, and a handler's frame is the \
+              OS thread's",
+        holds: |point| !stack_of(point.fiber).contains(&point.sp),
+    },
+    Rule {
+        refusal: Refusal::Stack,
+        why: "too little stack for registers and the scheduler",
+        holds: |point| point.sp - stack_of(point.fiber).start < trampoline::room() + FRAMES,
+    },
+    Rule {
+        refusal: Refusal::Library,
+        why: "in the code of libc, the loader, the unwinder or the vDSO, see `libraries.rs`",
+        holds: |point| libraries::contain(point.pc),
+    },
+];
+
+/// Bytes of stack that the scheduler's frames take when a fiber is suspended.
+const FRAMES: usize = 8 * 1024;
+
+/// The fiber that runs on a stack which is not a slot's (`main`), and where that lies.
+static GUEST: AtomicUsize = AtomicUsize::new(0);
+static GUEST_STACK: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Says where the stack of a fiber lies that brought its own. There is one at most.
+pub(crate) fn set_guest(fiber: FiberRef, stack: Range<usize>) {
+    GUEST_STACK[0].store(stack.start, Ordering::Relaxed);
+    GUEST_STACK[1].store(stack.end, Ordering::Relaxed);
+    GUEST.store(fiber.address(), Ordering::Release);
+}
+
+/// The stack of a fiber, guard not included.
+pub(crate) fn stack_of(fiber: FiberRef) -> Range<usize> {
+    if GUEST.load(Ordering::Acquire) == fiber.address() {
+        let [start, end] = &GUEST_STACK;
+        return start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed);
+    }
+    Slot::stack_limit(fiber.slot())..block::stack_top(fiber.slot())
+}
+
+/// What the kernel calls. Reads and writes nothing but the fiber's and the carrier's records, the
+/// interrupted registers, and one word of the fiber's stack.
+extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a record.
+    let record = unsafe { &*info };
+    // SAFETY: a record that is queued with a value has one; for others the words are any.
+    let value = unsafe { record.si_value() }.sival_ptr as usize;
+    if record.si_code == libc::SI_QUEUE && value == mark() {
+        // No fiber: the carrier's loop, or code that runs on the carrier's thread pointer.
+        if let Some(fiber) = FiberRef::current() {
+            // SAFETY: the kernel passes the interrupted registers.
+            let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+            interrupted(fiber, registers);
+        }
+        return;
+    }
+    let foreign = FOREIGN.load(Ordering::Acquire);
+    if foreign != 0 {
+        // SAFETY: only `set_foreign` writes the word.
+        let foreign: Handler = unsafe { std::mem::transmute(foreign) };
+        foreign(signal, info, context);
+    }
+}
+
+/// Preempts the fiber if that is asked for and possible.
+fn interrupted(fiber: FiberRef, registers: &mut [libc::greg_t; 23]) {
+    let carrier = fiber.carrier(); // whose OS thread this is
+    let Some((wanted, why, tell)) = carrier.request.take() else { return };
+    let counters = &crate::sched::runtime().counters;
+    if wanted != fiber.address() {
+        counters.refused(Refusal::Late);
+        return;
+    }
+    let pc = registers[libc::REG_RIP as usize] as usize;
+    let sp = registers[libc::REG_RSP as usize] as usize;
+    if tell {
+        let bp = registers[libc::REG_RBP as usize] as usize;
+        report::held(fiber, carrier.thread_id(), Registers { ip: pc, sp, bp }, stack_of(fiber));
+    }
+    let point = Point { fiber, pc, sp };
+    if let Some(rule) = RULES.iter().find(|rule| (rule.holds)(&point)) {
+        counters.refused(rule.refusal);
+        return;
+    }
+    carrier.why.set(why);
+    let below = sp - trampoline::RED_ZONE - size_of::<usize>();
+    // SAFETY: the word lies on the fiber's stack, below all that its code uses: the rules say so.
+    unsafe { (below as *mut usize).write(pc) };
+    registers[libc::REG_RSP as usize] = below as libc::greg_t;
+    registers[libc::REG_RIP as usize] = trampoline::trampoline as *const () as libc::greg_t;
+    // From here on it is in the runtime's hands.
+    current::set_shut(true);
+}

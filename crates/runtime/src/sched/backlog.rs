@@ -1,0 +1,156 @@
+//! What is runnable but not in its worker's turn: fibers of high and low priority, and *hogs*, those
+//! that were preempted and have not blocked since.
+//!
+//! A run queue belongs to a worker and is served in turn; these three queues are everybody's. High
+//! goes before all run queues. Hogs and low come when there is nothing else to run, and are owed one
+//! slice in a while even if there always is. A hog that made way for somebody goes on with the rest of
+//! its slice: it queues in front. One whose slice is over queues at the end, so that hogs share.
+//!
+//! One lock for all: what waits here runs for milliseconds, so it is taken seldom.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use timestop_fiber::lock::Lock;
+
+use super::list::List;
+use crate::fiber::{Priority, Runnable};
+
+/// Of this many turns, one is for low priority while hogs of normal priority wait too. Erlang's ratio.
+const LOW_TURN: u32 = 8;
+
+#[derive(Debug)]
+struct Lists {
+    high: List,
+    hogs: List,
+    low: List,
+    turns: u32,
+}
+
+/// The three queues, their lengths beside them.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    lists: Lock<Lists>,
+    high: AtomicUsize,
+    /// Hogs and low together.
+    waiting: AtomicUsize,
+}
+
+impl Backlog {
+    pub(crate) const fn new() -> Self {
+        let lists = Lists { high: List::EMPTY, hogs: List::EMPTY, low: List::EMPTY, turns: 0 };
+        Self { lists: Lock::new(lists), high: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
+    }
+
+    /// Whether a fiber of high priority waits.
+    #[inline]
+    pub(crate) fn has_high(&self) -> bool {
+        self.high.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether a hog or a fiber of low priority waits.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether anything waits here at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.high.load(Ordering::SeqCst) == 0 && !self.is_waiting()
+    }
+
+    /// Queues a fiber that is not of normal priority.
+    pub(super) fn push(&self, item: *mut Runnable, priority: Priority) {
+        let mut lists = self.lists.lock();
+        if priority == Priority::High {
+            lists.high.push_back(item);
+            self.high.fetch_add(1, Ordering::SeqCst);
+        } else {
+            lists.low.push_back(item);
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Queues a hog, or who has let the hogs go first; in front if the rest of its slice is to come.
+    pub(super) fn push_hog(&self, item: *mut Runnable, priority: Priority, in_front: bool) {
+        let mut lists = self.lists.lock();
+        let list = if priority == Priority::Low { &mut lists.low } else { &mut lists.hogs };
+        if in_front {
+            list.push_front(item);
+        } else {
+            list.push_back(item);
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes a fiber of high priority.
+    pub(super) fn pop_high(&self) -> Option<*mut Runnable> {
+        let item = self.lists.lock().high.pop()?;
+        self.high.fetch_sub(1, Ordering::SeqCst);
+        Some(item)
+    }
+
+    /// Takes a hog, or in its turn a fiber of low priority.
+    pub(super) fn pop(&self) -> Option<*mut Runnable> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let mut lists = self.lists.lock();
+        lists.turns = lists.turns.wrapping_add(1);
+        let low_first = lists.turns.is_multiple_of(LOW_TURN);
+        let item = if low_first {
+            lists.low.pop().or_else(|| lists.hogs.pop())
+        } else {
+            lists.hogs.pop().or_else(|| lists.low.pop())
+        }?;
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fiber::Task;
+
+    fn items<const N: usize>() -> [*mut Runnable; N] {
+        // Never freed: they stand for records.
+        std::array::from_fn(|_| Box::into_raw(Box::new(Task::new(|_| {}))).cast())
+    }
+
+    #[test]
+    fn hogs_take_turns_and_who_made_way_goes_on_first() {
+        let backlog = Backlog::new();
+        let [a, b, c] = items();
+        backlog.push_hog(a, Priority::Normal, false);
+        backlog.push_hog(b, Priority::Normal, false);
+        backlog.push_hog(c, Priority::Normal, true);
+        assert_eq!([backlog.pop(), backlog.pop(), backlog.pop()], [Some(c), Some(a), Some(b)]);
+        assert!(backlog.is_empty());
+        assert_eq!(backlog.pop(), None);
+    }
+
+    #[test]
+    fn low_priority_gets_one_turn_in_eight() {
+        let backlog = Backlog::new();
+        let hogs = items::<16>();
+        let [low] = items();
+        backlog.push(low, Priority::Low);
+        for hog in hogs {
+            backlog.push_hog(hog, Priority::Normal, false);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| backlog.pop()).collect();
+        assert_eq!(order.len(), 17);
+        assert_eq!(order.iter().position(|item| *item == low), Some(LOW_TURN as usize - 1));
+    }
+
+    #[test]
+    fn high_priority_is_a_queue_of_its_own() {
+        let backlog = Backlog::new();
+        let [first, second] = items();
+        backlog.push(first, Priority::High);
+        backlog.push(second, Priority::High);
+        assert!(backlog.has_high() && !backlog.is_waiting());
+        assert_eq!([backlog.pop_high(), backlog.pop_high()], [Some(first), Some(second)]);
+        assert_eq!(backlog.pop_high(), None);
+    }
+}
