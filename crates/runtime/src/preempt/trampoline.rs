@@ -159,6 +159,12 @@ pub(super) unsafe extern "C" fn trampoline() {
         "2:",
         "xsave64 [rsp]",
         "3:",
+        // Whoever runs next expects what the psABI promises a function, and what a call would have
+        // left: an empty x87 stack, and the default control words for a fiber that is new.
+        "fninit",
+        "push 0x1f80",
+        "ldmxcsr dword ptr [rsp]",
+        "pop rax",
         "call {suspend}",
         "mov eax, dword ptr [rip + {low}]",
         "mov edx, dword ptr [rip + {high}]",
