@@ -17,7 +17,8 @@
 //!
 //! with the parameter again as a field of its own, and what else the run told (`errors`, `note`) beside it. A cell that
 //! failed has `"value":null` and `"error"`. `--quick` divides counts by ten, and a parameter that is such a count is
-//! named as it was measured: `memory/10000`. A bench or a single row can be asked for.
+//! named as it was measured: `memory/10000`. A bench, a single row, or a family of benches can be asked for: `hog` for all
+//! whose names begin with `hog_`.
 //!
 //! # What to keep in mind
 //!
@@ -36,9 +37,11 @@ mod bench;
 mod child;
 mod experiments;
 mod interrupt;
+mod lateness;
 mod load;
 mod machine;
 mod measured;
+mod preemption;
 mod progress;
 mod report;
 mod runner;
