@@ -34,6 +34,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 mod bench;
+mod chaos;
 mod child;
 mod experiments;
 mod interrupt;
@@ -62,7 +63,10 @@ const INTERRUPTED: u8 = 130;
 
 /// Arguments of `timestop lab`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// What to measure: a bench (`echo`), one row of it (`echo/64`), or `list`; everything when left out
     #[arg(value_name = "BENCH")]
     benches: Vec<String>,
@@ -86,8 +90,18 @@ pub(crate) struct Args {
     list: bool,
 }
 
+/// What the lab does besides measuring.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Preempt fibers at random while they do all that programs do, and check what they did
+    Chaos(chaos::Args),
+}
+
 /// Measures what `args` asks for and prints it on standard output.
 pub(crate) fn run(args: Args) -> ExitCode {
+    if let Some(Other::Chaos(args)) = &args.other {
+        return chaos::run(args);
+    }
     if args.list || args.benches.iter().any(|name| name == "list") {
         return finish(report::list(args.quick), ExitCode::SUCCESS);
     }

@@ -1,7 +1,8 @@
 //! A hundred hogs, two workers: does each get its share? What the slowest has done, in parts of what the fastest has.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use super::{WORKERS, Window, hog};
@@ -31,29 +32,29 @@ impl OnThreads for Sharing {
 
     fn on<T: Threads>(self) -> Self::Output {
         T::run(WORKERS, || {
-            // All are there before the first begins: or the first would have a start on the last. They wait by
-            // yielding, for behind a barrier's lock the last would still be queued when others have long begun.
-            let (arrived, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-            let over = Arc::new(AtomicBool::new(false));
+            // All are there before the first begins: or the first would have a start on the last. Each waits by itself:
+            // behind a barrier's lock the last would still be queued when others have long begun, and who waits by
+            // yielding is held to it by the kernel for seconds.
+            let (arrive, arrivals) = mpsc::channel();
+            let (go, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
             let done: Arc<[Progress]> = (0..HOGS).map(|_| Progress::default()).collect();
             let hogs: Vec<_> = (0..HOGS)
                 .map(|at| {
-                    let (arrived, go) = (Arc::clone(&arrived), Arc::clone(&go));
+                    let (arrive, go) = (arrive.clone(), Arc::clone(&go));
                     let (over, done) = (Arc::clone(&over), Arc::clone(&done));
                     T::spawn(move || {
-                        arrived.fetch_add(1, Ordering::Relaxed);
-                        while !go.load(Ordering::Relaxed) {
-                            T::yield_now();
+                        arrive.send(thread::current()).expect("we are waited for");
+                        while !go.load(Ordering::Acquire) {
+                            thread::park();
                         }
                         hog(&over, &done[at].0);
                     })
                 })
                 .collect();
-            while arrived.load(Ordering::Relaxed) < HOGS {
-                T::yield_now();
-            }
+            let waiting: Vec<_> = arrivals.iter().take(HOGS).collect();
             Window::open_with(over, Duration::ZERO, self.window);
-            go.store(true, Ordering::Relaxed);
+            go.store(true, Ordering::Release);
+            waiting.iter().for_each(thread::Thread::unpark);
             hogs.into_iter().for_each(T::join);
             let rounds = done.iter().map(|progress| progress.0.load(Ordering::Relaxed));
             let (slowest, fastest) = rounds
