@@ -80,19 +80,29 @@ pub(crate) fn output(
 ) -> Result<String, Failure> {
     let (mut stdout, mut stderr) = (Capture::new()?, Capture::new()?);
     command.stdin(Stdio::null()).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
+    match status(command, limit, interrupt) {
+        Ok(status) if status.success() => Ok(stdout.text()?),
+        Ok(status) => Err(Failure::Broken(stderr.reason(&status.to_string()))),
+        Err(Failure::Broken(ended)) => Err(Failure::Broken(stderr.reason(&ended))),
+        Err(interrupted) => Err(interrupted),
+    }
+}
+
+/// As [`output`], with its streams as `command` has them: how it ended by itself.
+pub(crate) fn status(
+    command: &mut Command,
+    limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<ExitStatus, Failure> {
     let mut child = command.process_group(0).spawn()?;
     let ended = wait(&child, limit, interrupt);
     // Also when it ended by itself: whatever it left running ends here.
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     let status = child.wait()?;
     match ended? {
-        End::Itself if status.success() => Ok(stdout.text()?),
-        End::Itself => Err(Failure::Broken(stderr.reason(&status.to_string()))),
+        End::Itself => Ok(status),
         End::Interrupted => Err(Failure::Interrupted),
-        End::TooLate => {
-            let ended = format!("not finished after {} s", limit.as_secs());
-            Err(Failure::Broken(stderr.reason(&ended)))
-        }
+        End::TooLate => Err(Failure::Broken(format!("not finished after {} s", limit.as_secs()))),
     }
 }
 

@@ -84,6 +84,8 @@ const WORKERS: Option<Parameter> = Some(Parameter { name: "workers", scales: fal
 const FIBERS: Option<Parameter> = Some(Parameter { name: "fibers", scales: true });
 const CONNS: Option<Parameter> = Some(Parameter { name: "conns", scales: false });
 const ONE_AND_TWO: &[(usize, &[Subject])] = &[(1, BOTH), (2, BOTH)];
+/// The value is p99.
+const LATENESS: &[Metric] = &[lower("value", "ms"), lower("p50", "ms"), lower("max", "ms")];
 const ECHO_SUBJECTS: &[Subject] = &[Timestop, Threads, Epoll];
 
 pub(crate) static EXPERIMENTS: &[Experiment] = &[
@@ -200,6 +202,62 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         parameter: None,
         variants: &[(0, BOTH)],
         measure: bench::idle_cpu::measure,
+    },
+    Experiment {
+        name: "hog_lateness",
+        question: "How late do 100 fibers wake from sleep(1 ms) beside 4 that compute for ever, on 2 workers?",
+        metrics: LATENESS,
+        parameter: None,
+        variants: &[(0, BOTH)],
+        measure: bench::hog::lateness::beside_hogs,
+    },
+    Experiment {
+        name: "hog_blocked",
+        question: "And beside 4 that are blocked in a call that no hook knows?",
+        metrics: LATENESS,
+        parameter: None,
+        variants: &[(0, BOTH)],
+        measure: bench::hog::lateness::beside_blocked,
+    },
+    Experiment {
+        name: "hog_loss",
+        question: "How much of a lone hog's CPU time is lost to watching and preempting it?",
+        metrics: &[lower("value", "%")],
+        parameter: None,
+        variants: &[(0, &[Timestop])],
+        measure: bench::hog::loss::measure,
+    },
+    Experiment {
+        name: "hog_preemption",
+        question: "What does one preemption cost, with the resumption after it?",
+        metrics: &[lower("value", "us")],
+        parameter: None,
+        variants: &[(0, &[Timestop])],
+        measure: bench::hog::preemption::measure,
+    },
+    Experiment {
+        name: "hog_demo",
+        question: "How soon does `serve` answer `/demo/hello` while it has 8 requests that compute?",
+        metrics: LATENESS,
+        parameter: None,
+        variants: &[(0, &[Timestop])],
+        measure: bench::demo::spin,
+    },
+    Experiment {
+        name: "hog_share",
+        question: "Of 100 hogs on 2 workers, what has the slowest done in parts of what the fastest has?",
+        metrics: &[higher("value", "ratio")],
+        parameter: None,
+        variants: &[(0, BOTH)],
+        measure: bench::hog::share::measure,
+    },
+    Experiment {
+        name: "hog_python",
+        question: "How late does a Python thread wake from sleep(0.001) beside 16 that compute?",
+        metrics: LATENESS,
+        parameter: None,
+        variants: &[(0, &[Plain, Run])],
+        measure: bench::hog::python::measure,
     },
 ];
 

@@ -2,12 +2,13 @@
 //!
 //! All of it by `rustix`, raw: none of these calls passes through a hook, so pinning a process does not pin a fiber.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The cores this process may use.
@@ -38,7 +39,16 @@ pub(crate) fn raise_descriptor_limit() {
 
 /// CPU time of this process, all its threads.
 pub(crate) fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time_of(ClockId::ProcessCPUTime)
+}
+
+/// The OS thread that the caller is on, and the CPU time it has had so far.
+pub(crate) fn this_thread() -> (u32, Duration) {
+    (gettid().as_raw_pid().unsigned_abs(), time_of(ClockId::ThreadCPUTime))
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).expect("CPU time is not negative");
     let nanoseconds = u32::try_from(time.tv_nsec).expect("less than a second");
     Duration::new(seconds, nanoseconds)
@@ -50,6 +60,25 @@ pub(crate) fn cpu_time_of(pid: u32) -> Result<Duration, String> {
     let stat = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let ticks = parse_stat(&stat).ok_or_else(|| format!("{path}: unexpected format"))?;
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// CPU time of each OS thread of this process, by its number. Of one that runs just now, to the kernel's tick.
+pub(crate) fn cpu_time_of_threads() -> Result<BTreeMap<u32, Duration>, String> {
+    let told = |error: io::Error| format!("/proc/self/task: {error}");
+    let mut times = BTreeMap::new();
+    for task in fs::read_dir("/proc/self/task").map_err(told)? {
+        let task = task.map_err(told)?;
+        let id = task.file_name().to_string_lossy().parse().map_err(|_| "/proc/self/task: a name");
+        // Nanoseconds on a core come first. A thread that has ended meanwhile has no account any more.
+        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+        let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
+        let nanoseconds = nanoseconds.ok_or("/proc/self/task/…/schedstat: unexpected format")?;
+        times.insert(id?, Duration::from_nanos(nanoseconds));
+    }
+    match times.is_empty() {
+        true => Err("/proc/self/task/…/schedstat: this kernel keeps no such account".to_owned()),
+        false => Ok(times),
+    }
 }
 
 /// `utime + stime`, which are the fields 14 and 15. The second, the name, may hold spaces and parentheses.
@@ -96,6 +125,9 @@ mod tests {
         assert!(!cores().is_empty());
         assert!(cpu_time() > Duration::ZERO);
         cpu_time_of(std::process::id()).expect("our own account");
+        let (id, time) = this_thread();
+        assert!(time > Duration::ZERO);
+        assert!(cpu_time_of_threads().expect("our own accounts").contains_key(&id));
         assert!(status("self", "Threads").expect("our own status") >= 1);
     }
 }

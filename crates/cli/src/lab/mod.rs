@@ -17,7 +17,8 @@
 //!
 //! with the parameter again as a field of its own, and what else the run told (`errors`, `note`) beside it. A cell that
 //! failed has `"value":null` and `"error"`. `--quick` divides counts by ten, and a parameter that is such a count is
-//! named as it was measured: `memory/10000`. A bench or a single row can be asked for.
+//! named as it was measured: `memory/10000`. A bench, a single row, or a family of benches can be asked for: `hog` for all
+//! whose names begin with `hog_`.
 //!
 //! # What to keep in mind
 //!
@@ -33,12 +34,15 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 mod bench;
+mod chaos;
 mod child;
 mod experiments;
 mod interrupt;
+mod lateness;
 mod load;
 mod machine;
 mod measured;
+mod preemption;
 mod progress;
 mod report;
 mod runner;
@@ -59,7 +63,10 @@ const INTERRUPTED: u8 = 130;
 
 /// Arguments of `timestop lab`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// What to measure: a bench (`echo`), one row of it (`echo/64`), or `list`; everything when left out
     #[arg(value_name = "BENCH")]
     benches: Vec<String>,
@@ -83,8 +90,18 @@ pub(crate) struct Args {
     list: bool,
 }
 
+/// What the lab does besides measuring.
+#[derive(Debug, clap::Subcommand)]
+enum Other {
+    /// Preempt fibers at random while they do all that programs do, and check what they did
+    Chaos(chaos::Args),
+}
+
 /// Measures what `args` asks for and prints it on standard output.
 pub(crate) fn run(args: Args) -> ExitCode {
+    if let Some(Other::Chaos(args)) = &args.other {
+        return chaos::run(args);
+    }
     if args.list || args.benches.iter().any(|name| name == "list") {
         return finish(report::list(args.quick), ExitCode::SUCCESS);
     }

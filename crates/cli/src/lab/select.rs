@@ -11,14 +11,14 @@ const ALIKE: f64 = 0.5;
 pub(crate) fn rows(names: &[String], quick: bool) -> Result<Vec<Row>, String> {
     let all: Vec<Row> = Row::all(quick).collect();
     for name in names {
-        if !all.iter().any(|row| is_meant(row, name)) {
+        if !all.iter().any(|row| is_meant(&all, row, name)) {
             let known =
                 EXPERIMENTS.iter().map(|e| e.name.to_owned()).chain(all.iter().map(Row::name));
             return Err(unknown("bench", name, known));
         }
     }
-    let wanted = |row: &Row| names.is_empty() || names.iter().any(|name| is_meant(row, name));
-    Ok(all.into_iter().filter(wanted).collect())
+    let wanted = |row: &Row| names.is_empty() || names.iter().any(|name| is_meant(&all, row, name));
+    Ok(all.iter().filter(|row| wanted(row)).cloned().collect())
 }
 
 /// The subjects that `names` ask for; all of them for no names.
@@ -37,8 +37,15 @@ pub(crate) fn subject(name: &str) -> Result<Subject, String> {
         .ok_or_else(|| unknown("subject", name, Subject::ALL.iter().map(|s| s.name().to_owned())))
 }
 
-fn is_meant(row: &Row, name: &str) -> bool {
-    row.experiment.name == name || row.name() == name
+/// By its bench's name, by its own, or, where the name is none of these, by the family's.
+fn is_meant(all: &[Row], row: &Row, name: &str) -> bool {
+    let is_named = |row: &Row| row.experiment.name == name || row.name() == name;
+    is_named(row) || (is_of_family(row, name) && !all.iter().any(is_named))
+}
+
+/// `hog` is the family of `hog_share` and `hog_loss`.
+fn is_of_family(row: &Row, name: &str) -> bool {
+    row.experiment.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
 }
 
 fn unknown(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
@@ -73,6 +80,15 @@ mod tests {
     fn a_bench_means_all_its_rows_and_a_row_means_itself() {
         let chosen = rows(&owned(&["spawn_join", "echo/64"]), false).expect("known names");
         assert_eq!(names(&chosen), ["spawn_join/1", "spawn_join/2", "echo/64"]);
+    }
+
+    #[test]
+    fn a_family_means_all_its_benches_unless_it_is_one_itself() {
+        let chosen = rows(&owned(&["hog"]), false).expect("a known family");
+        assert!(chosen.len() > 1);
+        assert!(names(&chosen).iter().all(|name| name.starts_with("hog_")), "{chosen:?}");
+        let chosen = rows(&owned(&["yield"]), false).expect("a known name");
+        assert_eq!(names(&chosen), ["yield"]);
     }
 
     #[test]

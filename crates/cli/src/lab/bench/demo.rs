@@ -1,18 +1,23 @@
 //! `timestop serve` as a stranger meets it: many requests that sleep, and requests beside one that is
-//! stuck in a blocking call no hook knows. The clients are fibers of this process.
+//! stuck in a blocking call no hook knows, or beside many that compute. The clients are fibers of this process.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lab::lateness::Lateness;
 use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 
 /// Connections that one client opens at a time: more at once than a listener's backlog holds would
 /// measure the kernel's retries.
 const OPENERS: usize = 64;
+
+/// Between an answer and the next request for `/demo/hello`.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// `timestop serve` in a process of its own; ends when dropped.
 struct Server {
@@ -90,34 +95,54 @@ pub(in crate::lab) fn sleep(trial: &Trial) -> Result<Measured, String> {
 
 /// The longest of requests for `/demo/hello`, sent all the while that `/demo/block?ms=…` takes.
 pub(in crate::lab) fn block(trial: &Trial) -> Result<Measured, String> {
+    let blocked_for = trial.pick(5_000, 500);
+    let mut times = hello_beside(1, &format!("/demo/block?ms={blocked_for}"))?;
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    Ok(Measured::new(at(1.0)).with("p99", at(0.99)).with("requests", times.len() as f64))
+}
+
+/// How long requests for `/demo/hello` take, sent all the while that eight requests `/demo/spin?ms=…` do.
+pub(in crate::lab) fn spin(trial: &Trial) -> Result<Measured, String> {
+    let spun_for = trial.pick(2_000, 500);
+    let mut lateness = Lateness::of_every(PAUSE);
+    for time in hello_beside(8, &format!("/demo/spin?ms={spun_for}"))? {
+        lateness.record(time);
+    }
+    lateness.measured()
+}
+
+/// The times of requests for `/demo/hello`, one after the other while `count` requests for `path` are answered.
+fn hello_beside(count: usize, path: &str) -> Result<Vec<Duration>, String> {
     let server = Server::start()?;
     let port = server.port;
-    let blocked_for = trial.pick(5_000, 500);
     timestop::Config::new().workers(1).run(|| {
         let connect = move || TcpStream::connect(("127.0.0.1", port));
-        let over = &AtomicBool::new(false);
+        let missing = &AtomicUsize::new(count);
         timestop::scope(|scope| {
-            let blocked = scope.spawn(move || {
-                let asked = connect().and_then(|mut stream| {
-                    ask(&mut stream, &format!("/demo/block?ms={blocked_for}"))
-                });
-                over.store(true, Ordering::Relaxed);
-                asked
-            });
+            let hard: Vec<_> = (0..count)
+                .map(|_| {
+                    scope.spawn(move || {
+                        let asked = connect().and_then(|mut stream| ask(&mut stream, path));
+                        missing.fetch_sub(1, Ordering::Relaxed);
+                        asked
+                    })
+                })
+                .collect();
             let mut times = Vec::new();
-            while !over.load(Ordering::Relaxed) {
+            // The first to be answered would leave the server with less to do.
+            while missing.load(Ordering::Relaxed) == count {
                 let begin = Instant::now();
                 let mut stream = connect().map_err(|error| error.to_string())?;
                 ask(&mut stream, "/demo/hello").map_err(|error| error.to_string())?;
                 times.push(begin.elapsed());
-                std::thread::sleep(Duration::from_millis(1));
+                thread::sleep(PAUSE);
             }
-            let blocked = blocked.join().map_err(|_| "a client panicked".to_owned())?;
-            blocked.map_err(|error| error.to_string())?;
-            times.sort_unstable();
-            let at =
-                |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
-            Ok(Measured::new(at(1.0)).with("p99", at(0.99)).with("requests", times.len() as f64))
+            for request in hard {
+                let asked = request.join().map_err(|_| "a client panicked".to_owned())?;
+                asked.map_err(|error| error.to_string())?;
+            }
+            Ok(times)
         })
     })
 }

@@ -5,6 +5,7 @@ use super::subject::Trial;
 
 pub(super) mod demo;
 pub(super) mod echo;
+pub(super) mod hog;
 pub(super) mod idle_cpu;
 pub(super) mod memory;
 pub(super) mod mutex;

@@ -19,8 +19,15 @@ const SCRIPT: &str = include_str!("python.py");
 const CONNECTIONS: usize = 1_000;
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
+    let server = Server::start(&mut command(trial.subject, SCRIPT)?)?;
+    let measured = echo::load(trial, CONNECTIONS).put_on(&server);
+    server.unless_ended(measured)
+}
+
+/// An interpreter, plain or under `timestop run`, that runs `script`; its arguments may follow.
+pub(super) fn command(subject: Subject, script: &str) -> Result<Command, String> {
     let python = interpreter()?;
-    let mut command = match trial.subject {
+    let mut command = match subject {
         Subject::Run => {
             let this = std::env::current_exe().map_err(|error| error.to_string())?;
             let mut command = Command::new(this);
@@ -29,10 +36,9 @@ pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
         }
         _ => Command::new(python),
     };
-    let script = script().map_err(|error| format!("script: {error}"))?;
-    let server = Server::start(command.arg("-").stdin(script))?;
-    let measured = echo::load(trial, CONNECTIONS).put_on(&server);
-    server.unless_ended(measured)
+    let script = file_of(script).map_err(|error| format!("script: {error}"))?;
+    command.arg("-").stdin(script);
+    Ok(command)
 }
 
 /// The interpreter itself: `python3` may be a shell script that looks for one.
@@ -48,9 +54,9 @@ fn interpreter() -> Result<String, String> {
     }
 }
 
-fn script() -> io::Result<File> {
-    let mut file: File = memfd_create(c"server.py", MemfdFlags::CLOEXEC)?.into();
-    file.write_all(SCRIPT.as_bytes())?;
+fn file_of(script: &str) -> io::Result<File> {
+    let mut file: File = memfd_create(c"script.py", MemfdFlags::CLOEXEC)?.into();
+    file.write_all(script.as_bytes())?;
     file.rewind()?;
     Ok(file)
 }
