@@ -112,7 +112,6 @@ fn python_hogs_are_measured_plain_and_run() {
 }
 
 #[test]
-#[ignore = "nothing is preempted yet"]
 fn a_preemption_has_a_cost() {
     let objects = objects(&["hog_preemption"]);
     assert_eq!(objects[0]["unit"], "us");

@@ -186,7 +186,7 @@ impl Monitor {
             let turn = fiber.is_hog() && due > 0 && !worker.owed.load(Ordering::Relaxed);
             if lasts && (over || turn || !fiber.is_hog()) && carrier.is_blocked() {
                 hand_off(runtime, worker, carrier, now);
-            } else if over || turn {
+            } else if (over || turn) && runtime.settings.chaos == 0 {
                 due = due.saturating_sub(1);
                 preempt(runtime, worker, carrier, fiber, watch, (over, now));
             }
@@ -216,7 +216,8 @@ impl Monitor {
         }
     }
 
-    /// For tests: preempts what happens to run on some worker.
+    /// For tests: preempts what happens to run on some worker. All others wait in turn then, however
+    /// much they compute: no run lasts for a slice, so nobody is a hog.
     fn disturb(&mut self) {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -176,6 +176,10 @@ impl Storm {
             let grown = format!("grew from {} to {} KiB", memory.early, memory.late);
             self.ledger.mismatch("memory", &grown);
         }
+        if preemption::count() == 0 {
+            self.ledger.mismatch("preemption", "there was none: nothing was tested");
+        }
+        let refusals = stats.refusals;
         let operations = self.ledger.operations();
         let mut object = Map::new();
         let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
@@ -187,6 +191,18 @@ impl Storm {
         put("operations", Value::Object(of_part.collect()));
         put("fibers", json!(started));
         put("preemptions", json!(preemption::count()));
+        put("refused_in_runtime", json!(refusals.runtime));
+        put("refused_in_libraries", json!(refusals.library));
+        put(
+            "refused_elsewhere",
+            json!(
+                refusals.stack
+                    + refusals.foreign_stack
+                    + refusals.pinned
+                    + refusals.disabled
+                    + refusals.late
+            ),
+        );
         put("hand_offs", json!(stats.hand_offs));
         put("os_threads", json!(stats.os_threads));
         put("memory_early_kib", json!(memory.early));
