@@ -33,6 +33,13 @@ pub struct Context {
 }
 
 impl Context {
+    /// Where above [`sp`](Self::sp) a suspended computation's `rbp` lies.
+    pub const SAVED_BP: usize = 48;
+    /// Where its return address lies.
+    pub const SAVED_IP: usize = 56;
+    /// Bytes that [`switch`] saves: the computation goes on with its stack pointer above them.
+    pub const SAVED: usize = 64;
+
     /// A context that holds nothing yet, to be filled by [`switch`].
     #[must_use]
     pub const fn empty(fs: usize) -> Self {

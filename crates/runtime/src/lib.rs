@@ -30,6 +30,7 @@ not_under_loom! {
     mod monitor;
     pub mod overflow;
     pub mod reactor;
+    pub mod report;
     mod sched;
     pub mod signal;
     mod snapshot;
@@ -42,7 +43,7 @@ not_under_loom! {
     pub use deadlock::{Deadlock, outside_wait};
     pub use fiber::{FiberRef, Name, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
-    pub use snapshot::{Snapshot, snapshots};
+    pub use snapshot::{Snapshot, Suspended, snapshots};
     pub use start::{
         Settings, carrier_thread_pointer, is_started, settings, start, start_on_this_thread,
     };

@@ -1,11 +1,19 @@
 //! What the live fibers are doing, for reports.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use timestop_fiber::block;
+use timestop_fiber::slab::Slot;
+use timestop_fiber::switch::Context;
+
 use crate::clock;
 use crate::fiber::{FiberRef, Reason};
+use crate::report::Registers;
 use crate::start::is_started;
 
 /// A live fiber, as it was a moment ago.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Which.
@@ -22,6 +30,71 @@ pub struct Snapshot {
     pub argument: u64,
     /// Nanoseconds since it began to wait, to some milliseconds.
     pub waited: u64,
+    /// Nanoseconds of CPU time that it has used. 0: not measured.
+    pub cpu: u64,
+    /// Its stack, unless it runs or has never run.
+    pub stack: Option<Suspended>,
+}
+
+/// The stack of a fiber that does not run. It may be resumed at any moment: whoever reads the stack
+/// asks [`FiberRef::suspended`] again afterwards, and if the answer differs forgets what was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspended {
+    /// With what the fiber will go on.
+    pub registers: Registers,
+    /// The live part of its stack. Never unmapped.
+    pub stack: Range<usize>,
+    /// How often the fiber has been resumed. 0: not counted.
+    pub resumes: u64,
+}
+
+unsafe extern "C" {
+    /// Where the kernel's arguments lie, above the first frame of the main thread (ld.so's).
+    static __libc_stack_end: usize;
+}
+
+impl FiberRef {
+    /// The fiber's stack, unless it runs or has never run.
+    #[must_use]
+    pub fn suspended(self) -> Option<Suspended> {
+        if self.is_running() || !self.is_live() {
+            return None;
+        }
+        let sp = load(self.context.get() as usize + std::mem::offset_of!(Context, sp));
+        let top = self.top_of_stack(sp)?;
+        if !sp.is_multiple_of(8) || sp.checked_add(Context::SAVED)? > top {
+            return None;
+        }
+        let bp = load(sp + Context::SAVED_BP);
+        let ip = load(sp + Context::SAVED_IP);
+        let sp = sp + Context::SAVED;
+        Some(Suspended { registers: Registers { ip, sp, bp }, stack: sp..top, resumes: 0 })
+    }
+
+    /// The end of the stack that `sp` lies in: the slot's, or the main thread's where the code of
+    /// that has become a fiber.
+    #[must_use]
+    pub fn top_of_stack(self, sp: usize) -> Option<usize> {
+        let own = Slot::stack_limit(self.slot())..block::stack_top(self.slot());
+        if own.contains(&sp) {
+            return Some(own.end);
+        }
+        // SAFETY: written by ld.so before anything runs.
+        let main = unsafe { __libc_stack_end };
+        let is_near = sp != 0 && sp < main && main - sp < MAIN_STACK_AT_MOST;
+        (is_near && crate::signal::main_fiber() == Some(self)).then_some(main)
+    }
+}
+
+/// The main thread's stack is mapped from where it has ever been to its end; more than this is some
+/// other memory.
+const MAIN_STACK_AT_MOST: usize = 1 << 30;
+
+/// A word that its owner may be writing.
+fn load(address: usize) -> usize {
+    // SAFETY: callers pass addresses in records and stacks, which are never unmapped.
+    let word = unsafe { AtomicUsize::from_ptr(address as *mut usize) };
+    word.load(Ordering::Acquire)
 }
 
 /// Every fiber that has begun to run and not ended. Safe to call anywhere but in a signal handler.
@@ -44,6 +117,8 @@ pub fn snapshots() -> impl Iterator<Item = Snapshot> {
             reason: Reason::from_number(waiting.reason.load(Relaxed)),
             argument: waiting.argument.load(Relaxed),
             waited: if since == 0 { 0 } else { now.saturating_sub(since) },
+            cpu: 0,
+            stack: fiber.suspended(),
         })
     })
 }

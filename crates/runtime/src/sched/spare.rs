@@ -73,10 +73,15 @@ impl Spares {
             carrier
         };
         if self.waiting.load(Ordering::Relaxed) < wanted() {
-            self.bell.fetch_add(1, Ordering::Release);
-            sys::futex_wake(self.bell.as_ptr() as usize, 1);
+            self.ring();
         }
         taken
+    }
+
+    /// Wakes the starter. Takes no lock.
+    pub(crate) fn ring(&self) {
+        self.bell.fetch_add(1, Ordering::Release);
+        sys::futex_wake(self.bell.as_ptr() as usize, 1);
     }
 
     /// Lists a carrier as spare.
@@ -143,6 +148,7 @@ extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     let spares = &runtime().spares;
     loop {
         let bell = spares.bell.load(Ordering::Acquire);
+        crate::report::start_if_wanted();
         let mut failed = false;
         while spares.waiting.load(Ordering::Relaxed) < wanted()
             && spares.carriers() < runtime().settings.carriers

@@ -1,0 +1,4 @@
+//! unfinished
+#![allow(dead_code, missing_docs)]
+mod modules;
+pub mod unwind;
