@@ -84,6 +84,12 @@ pub fn became_fiber(fiber: FiberRef) {
     deliver::mask(fiber).store(mask, Ordering::Relaxed);
 }
 
+/// Has `function`, which must be async-signal-safe, called wherever a signal's default action would be
+/// taken, from now on. Handlers of the program's own come first, as does its wish to ignore the signal.
+pub fn replace_default(signal: c_int, function: fn()) {
+    actions::replace_default(signal, function);
+}
+
 /// How many handlers have run on a fiber.
 pub(crate) fn handled(fiber: FiberRef) -> usize {
     fiber.user_word(deliver::word::HANDLED).get()
