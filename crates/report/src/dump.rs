@@ -153,10 +153,7 @@ fn single(
     one: &Snapshot,
     holders: &Holders,
 ) -> io::Result<()> {
-    write!(out, "fiber {}", one.id)?;
-    if let Some(name) = timestop_hooks::thread::name_of(one.fiber) {
-        write!(out, " '{name}'")?;
-    }
+    write!(out, "{}", who(one))?;
     match (group.doing, group.thread) {
         (Doing::Running, None) => write!(out, " [running: it has asked for this dump")?,
         (Doing::Running, Some((thread, blocked))) => match blocked {
@@ -176,6 +173,14 @@ fn single(
         write!(out, ", cpu {}", text::duration(one.cpu))?;
     }
     out.write_all(b"]:\n")
+}
+
+/// `fiber 17 'name'`.
+fn who(fiber: &Snapshot) -> String {
+    match timestop_hooks::thread::name_of(fiber.fiber) {
+        Some(name) => format!("fiber {} '{name}'", fiber.id),
+        None => format!("fiber {}", fiber.id),
+    }
 }
 
 fn several(
@@ -239,10 +244,15 @@ fn details(out: &mut impl Write, members: &[Snapshot], holders: &Holders) -> io:
     }
     let mut counts: Vec<_> = counts.into_values().collect();
     counts.sort_by_key(|(count, first)| (std::cmp::Reverse(*count), first.id));
+    // Of locks that one fiber waits for only what can be said of them is worth a line.
+    let is_alone = |count: &usize| *count == 1;
+    if !matches!(members[0].reason, Reason::Read | Reason::Write | Reason::Mutex | Reason::Join) {
+        counts.retain(|(count, _)| !is_alone(count));
+    }
     for (count, first) in counts.iter().take(EXAMPLES) {
         let what = waiting::in_full(first, holders);
-        if *count == 1 {
-            writeln!(out, "    fiber {}: {what}", first.id)?;
+        if is_alone(count) {
+            writeln!(out, "    {}: {what}", who(first))?;
         } else {
             writeln!(out, "    {} of them: {what}", text::number(*count))?;
         }

@@ -16,15 +16,22 @@ enum Author {
 }
 
 fn author(frame: &Frame) -> Author {
-    const RUNTIME: [&str; 6] = [
+    // The program `timestop` has the name of the crate: so the crate's modules by their names.
+    const RUNTIME: [&str; 11] = [
         "timestop_fiber::",
         "timestop_runtime::",
         "timestop_hooks::",
         "timestop_report::",
         "timestop_preload::",
-        "timestop::",
+        "timestop::config::",
+        "timestop::packet::",
+        "timestop::pin::",
+        "timestop::report::",
+        "timestop::scope::",
+        "timestop::spawn::",
     ];
-    const LIBRARY: [&str; 3] = ["std::", "core::", "alloc::"];
+    // `syscalls` is how the runtime, and who wants no hook, calls the kernel.
+    const LIBRARY: [&str; 4] = ["std::", "core::", "alloc::", "syscalls::"];
     const ENTRIES: [&str; 9] = [
         "__rust_begin_short_backtrace",
         "__rust_end_short_backtrace",
@@ -87,9 +94,10 @@ fn is_hook(name: &str) -> bool {
     BEGINNINGS.iter().any(|start| name.starts_with(start)) || NAMES.contains(&name)
 }
 
-/// The first frame of the program's: the place that a warning is about.
+/// The first frame of the program's: the place that a warning is about. The innermost where there is
+/// none.
 pub(crate) fn site(frames: &[Frame]) -> Option<&Frame> {
-    frames.iter().find(|frame| author(frame) == Author::Program)
+    trim(frames).first()
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub(crate) fn warn(report: &Report) {
     let mut symbols = Symbols::new();
     let frames: Vec<Frame> =
         stack.iter().flat_map(|address| symbols.resolve(*address).to_vec()).collect();
-    let place = site(&frames).or(frames.first()).map_or_else(String::new, Frame::to_string);
+    let place = site(&frames).map_or_else(String::new, Frame::to_string);
     {
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
         let told = told.get_or_insert_with(|| Told {

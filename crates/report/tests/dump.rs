@@ -4,10 +4,16 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use timestop::{Builder, FiberState};
+
+/// One test at a time: equal stacks of two would be one entry.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn dump() -> String {
     let mut text = Vec::new();
@@ -62,6 +68,7 @@ fn park(name: &str) -> (Sender<()>, timestop::JoinHandle<u32>) {
 
 #[test]
 fn the_stack_of_a_parked_fiber_is_the_programs() {
+    let _one = alone();
     timestop::run(|| {
         let (sender, fiber) = park("deep");
         until_waiting("deep", "futex", 1);
@@ -83,6 +90,7 @@ fn the_stack_of_a_parked_fiber_is_the_programs() {
 
 #[test]
 fn equal_stacks_are_one_entry() {
+    let _one = alone();
     timestop::run(|| {
         let many: Vec<_> = (0..1234).map(|_| park("many")).collect();
         until_waiting("many", "futex", 1234);
@@ -101,6 +109,7 @@ fn equal_stacks_are_one_entry() {
 
 #[test]
 fn a_read_names_its_peer_and_a_sleep_the_time_left() {
+    let _one = alone();
     timestop::run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let own = listener.local_addr().expect("bound");
@@ -127,11 +136,12 @@ fn a_read_names_its_peer_and_a_sleep_the_time_left() {
 
 #[test]
 fn a_mutex_names_its_holder() {
-    struct Mutex(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+    struct Lock(std::cell::UnsafeCell<libc::pthread_mutex_t>);
     // SAFETY: it is a lock.
-    unsafe impl Sync for Mutex {}
-    static MUTEX: Mutex = Mutex(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+    unsafe impl Sync for Lock {}
+    static MUTEX: Lock = Lock(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
+    let _one = alone();
     timestop::run(|| {
         let gates = Arc::new((Barrier::new(2), Barrier::new(2)));
         let held = Arc::clone(&gates);
