@@ -82,8 +82,7 @@ fn module_of(info: &libc::dl_phdr_info, is_program: bool, tables: bool) -> Optio
         let start = bias.wrapping_add(header.p_vaddr as usize);
         start..start.saturating_add(header.p_memsz as usize)
     };
-    let segments: Vec<_> =
-        headers.iter().filter(|header| header.p_type == libc::PT_LOAD).collect();
+    let segments: Vec<_> = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).collect();
     let start = segments.iter().map(|segment| range_of(segment).start).min()?;
     let end = segments.iter().map(|segment| range_of(segment).end).max()?;
     let path = if is_program {

@@ -50,9 +50,8 @@ pub(crate) fn blocked(thread_id: u32) -> Option<Blocked> {
     let text = std::fs::read_to_string(format!("/proc/self/task/{thread_id}/syscall")).ok()?;
     let mut words = text.split_ascii_whitespace();
     let call = words.next()?.parse().ok()?;
-    let mut from_end = words.rev().map(|word| {
-        usize::from_str_radix(word.strip_prefix("0x").unwrap_or(word), 16)
-    });
+    let mut from_end =
+        words.rev().map(|word| usize::from_str_radix(word.strip_prefix("0x").unwrap_or(word), 16));
     let ip = from_end.next()?.ok()?;
     let sp = from_end.next()?.ok()?;
     // The kernel does not tell `rbp`: where libc's wrapper needs it the walk ends early.

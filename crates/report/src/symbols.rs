@@ -89,7 +89,11 @@ impl Symbols {
                 && let Some(name) = loader.find_symbol(probe)
             {
                 let name = addr2line::demangle_auto(name.into(), None).into_owned();
-                frames.push(Frame { name: without_hash(name), place: None, module: module.clone() });
+                frames.push(Frame {
+                    name: without_hash(name),
+                    place: None,
+                    module: module.clone(),
+                });
             }
         }
         if frames.is_empty() {
@@ -103,8 +107,10 @@ impl Symbols {
 fn inlined(loader: &Loader, probe: u64, module: &str, frames: &mut Vec<Frame>) {
     let Ok(mut found) = loader.find_frames(probe) else { return };
     while let Ok(Some(frame)) = found.next() {
-        let name = frame.function.as_ref().and_then(|name| Some(name.demangle().ok()?.into_owned()));
-        let place = frame.location.and_then(|at| Some((short_path(at.file?), at.line.unwrap_or(0))));
+        let name =
+            frame.function.as_ref().and_then(|name| Some(name.demangle().ok()?.into_owned()));
+        let place =
+            frame.location.and_then(|at| Some((short_path(at.file?), at.line.unwrap_or(0))));
         let name = match name {
             Some(name) => without_hash(name),
             // The outermost one is the function that the symbol table names.

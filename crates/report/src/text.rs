@@ -42,13 +42,10 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!(["1", "999", "1,000", "12,345", "1,234,567"].map(str::to_owned), [
-            number(1),
-            number(999),
-            number(1000),
-            number(12345),
-            number(1_234_567)
-        ]);
+        assert_eq!(
+            ["1", "999", "1,000", "12,345", "1,234,567"].map(str::to_owned),
+            [number(1), number(999), number(1000), number(12345), number(1_234_567)]
+        );
         assert_eq!(durations(1_200_000_000, 9_800_000_000), "1.2–9.8 s");
         assert_eq!(durations(200_000_000, 9_800_000_000), "200 ms–9.8 s");
         assert_eq!(durations(5_000_000, 5_100_000), "5 ms");

@@ -50,7 +50,10 @@ fn author(frame: &Frame) -> Author {
     let starts_with = |names: &[&str]| names.iter().any(|name| path.starts_with(name));
     let file = frame.place.as_ref().map_or("", |(file, _)| file.as_str());
     let is_module = |name: &str| frame.module.starts_with(name);
-    if starts_with(&RUNTIME) || is_module("libtimestop_preload") || file.contains("crates/hooks/src/") {
+    if starts_with(&RUNTIME)
+        || is_module("libtimestop_preload")
+        || file.contains("crates/hooks/src/")
+    {
         Author::Runtime
     } else if starts_with(&LIBRARY)
         || ENTRIES.iter().any(|name| frame.name.contains(name))
@@ -67,8 +70,9 @@ pub fn trim(frames: &[Frame]) -> &[Frame] {
     let mut start = 0;
     while let Some(frame) = frames.get(start) {
         let before = start.checked_sub(1).map(|index| author(&frames[index]));
-        // A hook is a plain C name beneath the runtime's frames; other C names are the program's.
-        let is_hook = before == Some(Author::Runtime) && is_hook(&frame.name);
+        // Without debug information a hook is a plain C name beneath the runtime's frames.
+        let may_be = before == Some(Author::Runtime) && frame.place.is_none();
+        let is_hook = may_be && frame.module.is_empty() && is_hook(&frame.name);
         if author(frame) == Author::Program && !is_hook {
             break;
         }
@@ -83,13 +87,46 @@ pub fn trim(frames: &[Frame]) -> &[Frame] {
 
 /// Whether a name may be a hook's.
 fn is_hook(name: &str) -> bool {
-    const BEGINNINGS: [&str; 9] =
-        ["pthread_", "sem_", "mtx_", "cnd_", "sig", "wait", "epoll_", "__", "clock_"];
-    const NAMES: [&str; 30] = [
-        "recv", "recvfrom", "recvmsg", "send", "sendto", "sendmsg", "read", "readv", "write",
-        "writev", "accept", "accept4", "connect", "poll", "ppoll", "select", "pselect", "nanosleep",
-        "usleep", "sleep", "sched_yield", "syscall", "call_once", "pause", "system", "close",
-        "fork", "raise", "dup2", "ioctl",
+    const BEGINNINGS: [&str; 7] = ["pthread_", "sem_", "mtx_", "cnd_", "epoll_", "__", "clock_"];
+    const NAMES: [&str; 38] = [
+        "recv",
+        "recvfrom",
+        "recvmsg",
+        "send",
+        "sendto",
+        "sendmsg",
+        "read",
+        "readv",
+        "write",
+        "writev",
+        "accept",
+        "accept4",
+        "connect",
+        "poll",
+        "ppoll",
+        "select",
+        "pselect",
+        "nanosleep",
+        "usleep",
+        "sleep",
+        "sched_yield",
+        "syscall",
+        "call_once",
+        "pause",
+        "system",
+        "close",
+        "fork",
+        "raise",
+        "dup2",
+        "ioctl",
+        "wait",
+        "wait3",
+        "wait4",
+        "waitpid",
+        "waitid",
+        "sigwait",
+        "sigtimedwait",
+        "sigsuspend",
     ];
     BEGINNINGS.iter().any(|start| name.starts_with(start)) || NAMES.contains(&name)
 }

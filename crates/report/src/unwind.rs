@@ -84,11 +84,8 @@ pub fn prepare() {
     if STATE.with(is_fresh) == Some(true) {
         return;
     }
-    let mut fresh = Some(State {
-        unwinder: UnwinderX86_64::new(),
-        cache: CacheX86_64::new_in(),
-        generation,
-    });
+    let mut fresh =
+        Some(State { unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new_in(), generation });
     for module in modules::list(true) {
         if let (Some(state), Some(tables)) = (&mut fresh, module.tables) {
             state.unwinder.add_module(to_framehop(module.bias, module.range, tables));

@@ -78,11 +78,8 @@ pub(crate) fn warn(report: &Report) {
     let place = site(&frames).map_or_else(String::new, Frame::to_string);
     {
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = told.get_or_insert_with(|| Told {
-            sites: HashSet::new(),
-            since: None,
-            count: 0,
-        });
+        let told =
+            told.get_or_insert_with(|| Told { sites: HashSet::new(), since: None, count: 0 });
         if !told.wants(&format!("{:?} {place}", report.kind), Instant::now()) {
             return;
         }
@@ -104,7 +101,9 @@ fn tell(report: &Report, call: Option<&str>, frames: &[Frame]) {
     let time = text::duration(report.nanoseconds);
     let message = match (report.kind, call) {
         (Kind::Held, _) => format!("{who} has computed for {time} without waiting"),
-        (_, Some(call)) => format!("{who} is blocked in {call} for {time}, and its OS thread with it"),
+        (_, Some(call)) => {
+            format!("{who} is blocked in {call} for {time}, and its OS thread with it")
+        }
         (_, None) => format!("{who} was blocked for {time}, and its OS thread with it"),
     };
     if ON_STDERR.load(Ordering::Relaxed) {
