@@ -31,13 +31,16 @@ enum Doing {
     Waiting(u32),
 }
 
+/// An OS thread, and what it is blocked in.
+type Thread = (u32, Option<Blocked>);
+
 /// Fibers that do the same at the same place.
 struct Group {
     doing: Doing,
     stack: Vec<usize>,
     members: Vec<Snapshot>,
-    /// The OS thread of the first one, if it runs, and what that is blocked in.
-    thread: Option<(u32, Option<Blocked>)>,
+    /// The OS thread of the first one, if it runs.
+    thread: Option<Thread>,
 }
 
 /// Writes a dump of all fibers that have begun to run.
@@ -94,7 +97,7 @@ fn collect() -> Vec<Group> {
     groups
 }
 
-fn look(snapshot: &Snapshot) -> (Doing, Vec<usize>, Option<(u32, Option<Blocked>)>) {
+fn look(snapshot: &Snapshot) -> (Doing, Vec<usize>, Option<Thread>) {
     let fiber = snapshot.fiber;
     if FiberRef::current() == Some(fiber) {
         return (Doing::Running, stack::of_caller(fiber), None);

@@ -84,6 +84,6 @@ pub(crate) fn of_caller(fiber: FiberRef) -> Vec<usize> {
 
 fn collect(registers: &Registers, stack: Range<usize>) -> Vec<usize> {
     let mut frames = [0; DEPTH];
-    let depth = unwind::walk(registers, stack, &mut frames);
+    let depth = unwind::walk_patiently(registers, stack, &mut frames);
     frames[..depth].to_vec()
 }

@@ -129,6 +129,26 @@ pub fn walk(registers: &Registers, stack: Range<usize>, frames: &mut [usize]) ->
     1 + walked.unwrap_or(0)
 }
 
+/// As [`walk`], but waits where another walk or a [`prepare`] is going on. On an ordinary thread.
+pub(crate) fn walk_patiently(
+    registers: &Registers,
+    stack: Range<usize>,
+    frames: &mut [usize],
+) -> usize {
+    let Some((first, rest)) = frames.split_first_mut() else { return 0 };
+    *first = registers.ip;
+    loop {
+        let walked = STATE.with(|state| match state {
+            Some(state) => walk_with(state, registers, stack.clone(), rest),
+            None => 0,
+        });
+        match walked {
+            Some(depth) => return 1 + depth,
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
 fn walk_with(
     state: &mut State,
     registers: &Registers,
@@ -165,4 +185,55 @@ fn read_word(address: u64, stack: &Range<usize>) -> Option<u64> {
     // at the same time, with plain stores of whole words.
     let word = unsafe { AtomicUsize::from_ptr(address as *mut usize) };
     Some(word.load(Ordering::Relaxed) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::arch::asm;
+
+    use super::*;
+
+    #[inline(never)]
+    fn calls(depth: u32, at_the_end: &mut dyn FnMut(Registers)) {
+        if depth > 0 {
+            calls(depth - 1, at_the_end);
+        } else {
+            let (ip, sp, bp): (usize, usize, usize);
+            // SAFETY: reads three registers.
+            unsafe {
+                asm!("lea {}, [rip]", "mov {}, rsp", "mov {}, rbp",
+                    out(reg) ip, out(reg) sp, out(reg) bp, options(nomem, nostack));
+            }
+            at_the_end(Registers { ip, sp, bp });
+        }
+        std::hint::black_box(depth);
+    }
+
+    #[test]
+    fn a_walk_stays_within_the_stack_it_is_given() {
+        prepare();
+        let mut frames = [0; 64];
+        calls(10, &mut |registers| {
+            let sp = registers.sp;
+            let depth = walk_patiently(&registers, sp..sp + 64 * 1024, &mut frames);
+            let own = frames[1..depth].iter().filter(|&&at| at == frames[1]).count();
+            assert!(own >= 8, "ten times the same call: {:x?}", &frames[..depth]);
+            // Less of the stack: fewer frames, and no fault where the stack is no memory at all.
+            let less = walk_patiently(&registers, sp..sp + 64, &mut frames);
+            assert!((1..depth).contains(&less));
+            let nowhere = Registers { sp: 4096, bp: 8, ..registers };
+            assert_eq!(walk_patiently(&nowhere, 0..0, &mut frames), 1);
+            assert_eq!(walk(&registers, sp..sp + 64 * 1024, &mut []), 0);
+        });
+    }
+
+    #[test]
+    fn a_walk_gives_up_where_another_goes_on() {
+        prepare();
+        STATE.with(|_| {
+            let mut frames = [0; 4];
+            let registers = Registers { ip: 7, sp: 0, bp: 0 };
+            assert_eq!((walk(&registers, 0..0, &mut frames), frames[0]), (1, 7));
+        });
+    }
 }

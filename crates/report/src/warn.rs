@@ -60,6 +60,23 @@ impl Told {
 
 /// Warns about a report of a fiber. On an ordinary thread.
 pub(crate) fn warn(report: &Report) {
+    let Some(text) = compose(report) else { return };
+    if ON_STDERR.load(Ordering::Relaxed) {
+        let _ = Stderr.write_all(format!("timestop: {text}\n").as_bytes());
+        return;
+    }
+    tracing::warn!(
+        target: "timestop",
+        fiber = report.id,
+        name = &*String::from_utf8_lossy(report.name.bytes()),
+        milliseconds = report.nanoseconds / 1_000_000,
+        os_thread = report.thread_id,
+        "{text}"
+    );
+}
+
+/// What is to be said, with the backtrace; `None` where it has been said already.
+fn compose(report: &Report) -> Option<String> {
     unwind::prepare();
     let mut stack = report.frames[..report.frames.len().min(report.depth as usize)].to_vec();
     let mut call = None;
@@ -68,7 +85,8 @@ pub(crate) fn warn(report: &Report) {
         && let Some(blocked) = stack::blocked(report.thread_id)
     {
         call = blocked.name();
-        if stack.is_empty() {
+        // One address is what a walk gives before the first `prepare`.
+        if stack.len() <= 1 {
             stack = stack::of_blocked(fiber, report.thread_id, blocked);
         }
     }
@@ -76,53 +94,96 @@ pub(crate) fn warn(report: &Report) {
     let frames: Vec<Frame> =
         stack.iter().flat_map(|address| symbols.resolve(*address).to_vec()).collect();
     let place = site(&frames).map_or_else(String::new, Frame::to_string);
-    {
+    let is_wanted = {
         let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
         let told =
             told.get_or_insert_with(|| Told { sites: HashSet::new(), since: None, count: 0 });
-        if !told.wants(&format!("{:?} {place}", report.kind), Instant::now()) {
-            return;
-        }
-    }
-    tell(report, call, &frames);
+        told.wants(&format!("{:?} {place}", report.kind), Instant::now())
+    };
+    is_wanted.then(|| message(report, call, &frames))
 }
 
-fn tell(report: &Report, call: Option<&str>, frames: &[Frame]) {
-    let name = String::from_utf8_lossy(report.name.bytes()).into_owned();
-    let mut backtrace = String::new();
-    for frame in trim(frames).iter().take(LINES) {
-        let _ = write!(backtrace, "\n    {frame}");
-    }
+fn message(report: &Report, call: Option<&str>, frames: &[Frame]) -> String {
+    let name = String::from_utf8_lossy(report.name.bytes());
     let who = if name.is_empty() {
         format!("fiber {}", report.id)
     } else {
         format!("fiber {} '{name}'", report.id)
     };
     let time = text::duration(report.nanoseconds);
-    let message = match (report.kind, call) {
+    let mut message = match (report.kind, call) {
         (Kind::Held, _) => format!("{who} has computed for {time} without waiting"),
         (_, Some(call)) => {
-            format!("{who} is blocked in {call} for {time}, and its OS thread with it")
+            format!("{who} has been blocked in {call} for {time}, and its OS thread with it")
         }
         (_, None) => format!("{who} was blocked for {time}, and its OS thread with it"),
     };
-    if ON_STDERR.load(Ordering::Relaxed) {
-        let _ = Stderr.write_all(format!("timestop: {message}{backtrace}\n").as_bytes());
-    } else {
-        tracing::warn!(
-            target: "timestop",
-            fiber = report.id,
-            name,
-            milliseconds = report.nanoseconds / 1_000_000,
-            os_thread = report.thread_id,
-            "{message}{backtrace}"
-        );
+    for frame in trim(frames).iter().take(LINES) {
+        let _ = write!(message, "\n    {frame}");
     }
+    message
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use timestop_runtime::report::FRAMES;
+    use timestop_runtime::{FiberRef, signal, sys};
+
     use super::*;
+    use crate::waiting;
+
+    /// In a call that no hook knows: a futex in the kernel.
+    #[inline(never)]
+    fn blocks_its_thread(word: &AtomicU32) {
+        let _ = sys::futex_wait(word, 0, None);
+    }
+
+    #[test]
+    fn a_blocked_fiber_is_told_with_its_call_and_place() {
+        static WORD: AtomicU32 = AtomicU32::new(0);
+        let builder = timestop::Builder::new().name("stuck".to_owned());
+        let stuck = builder.spawn(|| {
+            while WORD.load(Ordering::Acquire) == 0 {
+                std::hint::black_box(blocks_its_thread)(&WORD);
+            }
+        });
+        let stuck = stuck.expect("room for a fiber");
+        let is_it = |fiber: &FiberRef| fiber.name().bytes() == b"stuck";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let (fiber, thread_id) = loop {
+            let fiber = signal::live_fibers().find(is_it);
+            if let Some(fiber) = fiber
+                && let Some(thread) = signal::running_thread(fiber)
+                && stack::blocked(thread).is_some_and(|call| call.name() == Some("futex"))
+            {
+                break (fiber, thread);
+            }
+            assert!(Instant::now() < deadline, "it does not block");
+            std::thread::yield_now();
+        };
+        let report = Report {
+            kind: Kind::Blocked,
+            fiber: Some(fiber),
+            id: fiber.id(),
+            name: fiber.name(),
+            nanoseconds: 1_500_000_000,
+            thread_id,
+            frames: [0; FRAMES],
+            depth: 0,
+        };
+        let text = compose(&report).expect("it is the first time");
+        let start = format!("fiber {} 'stuck' has been blocked in futex for 1.5 s", fiber.id());
+        assert!(text.starts_with(&start), "{text}");
+        // The runtime's own frames are cut, and this crate's count as such: its files do not.
+        assert!(text.contains("blocks_its_thread"), "{text}");
+        assert_eq!(compose(&report), None, "once a call site");
+        assert!(waiting::Holders::new().of_mutex(0).is_none(), "a lock that is no memory");
+        WORD.store(1, Ordering::Release);
+        sys::futex_wake(WORD.as_ptr() as usize, 1);
+        stuck.join().expect("no panic");
+    }
 
     #[test]
     fn a_site_is_told_once_and_many_are_limited() {
