@@ -170,3 +170,41 @@ fn a_mutex_names_its_holder() {
         waiter.expect("room").join().expect("no panic");
     });
 }
+
+/// Stacks that move while they are read: no fault, and what is shown is the fiber's.
+#[test]
+fn a_dump_amid_switches_is_whole() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static STOP: AtomicBool = AtomicBool::new(false);
+
+    let _one = alone();
+    timestop::run(|| {
+        let busy: Vec<_> = (0..50)
+            .map(|_| {
+                let (there, gate) = channel::<u32>();
+                let (back, answers) = channel::<u32>();
+                let echo = timestop::spawn(move || {
+                    for number in gate {
+                        let _ = back.send(number);
+                    }
+                });
+                let asker = Builder::new().name("busy".to_owned()).spawn(move || {
+                    while !STOP.load(Ordering::Relaxed) {
+                        there.send(7).expect("it answers");
+                        assert_eq!(answers.recv(), Ok(7));
+                    }
+                });
+                (echo, asker.expect("room"))
+            })
+            .collect();
+        for _ in 0..10 {
+            let text = dump();
+            assert!(text.contains("asked for this dump"), "{text}");
+        }
+        STOP.store(true, Ordering::Relaxed);
+        for (echo, asker) in busy {
+            asker.join().expect("no panic");
+            echo.join().expect("no panic");
+        }
+    });
+}
