@@ -22,14 +22,6 @@ use std::arch::{asm, naked_asm};
 /// MXCSR and x87 control word that the psABI prescribes at process entry.
 const DEFAULT_CONTROL_WORDS: u64 = 0x1f80 | (0x037f << 32);
 
-/// What lies at a saved stack pointer: bytes in all, and where in them the frame pointer and the
-/// instruction to go on with are.
-pub const SAVED: usize = 64;
-/// See [`SAVED`].
-pub const SAVED_BP: usize = 48;
-/// See [`SAVED`].
-pub const SAVED_IP: usize = 56;
-
 /// A suspended computation: where its registers lie, and its thread pointer.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -41,6 +33,13 @@ pub struct Context {
 }
 
 impl Context {
+    /// Where above [`sp`](Self::sp) a suspended computation's `rbp` lies.
+    pub const SAVED_BP: usize = 48;
+    /// Where its return address lies.
+    pub const SAVED_IP: usize = 56;
+    /// Bytes that [`switch`] saves: the computation goes on with its stack pointer above them.
+    pub const SAVED: usize = 64;
+
     /// A context that holds nothing yet, to be filled by [`switch`].
     #[must_use]
     pub const fn empty(fs: usize) -> Self {

@@ -61,7 +61,7 @@ pub(crate) fn is_borrowed() -> bool {
 pub(crate) fn install() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
     runtime::set_hooks(deliver::run_pending, deliver::dispatch);
-    preempt::set_foreign(deliver::shim, actions::is_handled);
+    preempt::set_foreign(deliver::shim);
 }
 
 /// In the child of a fork: the tables are its own, and nothing is pending.
@@ -84,6 +84,12 @@ pub fn became_fiber(fiber: FiberRef) {
     let mask = actions::set_kernel_mask(0);
     actions::keep(mask, false);
     deliver::mask(fiber).store(mask, Ordering::Relaxed);
+}
+
+/// Has `function`, which must be async-signal-safe, called wherever a signal's default action would be
+/// taken, from now on. Handlers of the program's own come first, as does its wish to ignore the signal.
+pub fn replace_default(signal: c_int, function: fn()) {
+    actions::replace_default(signal, function);
 }
 
 /// How many handlers have run on a fiber.

@@ -11,6 +11,7 @@ use std::ffi::CStr;
 use std::io::{self, Write};
 
 use timestop_hooks as hooks;
+use timestop_report as report;
 use timestop_runtime::report::HogReports;
 use timestop_runtime::{self as runtime, Deadlock, FiberRef, Settings};
 
@@ -70,6 +71,11 @@ fn workers() -> usize {
 /// Starts the runtime and makes the calling thread a fiber. False: plain threads from here on.
 fn start() -> bool {
     hooks::install();
+    report::install();
+    if variable(c"TIMESTOP_HOG") == Some(c"warn") {
+        // A program in C or Python has nobody who listens to `tracing`.
+        report::warn_on_stderr();
+    }
     let workers = workers();
     let defaults = Settings::default();
     let settings = Settings {
@@ -92,6 +98,7 @@ fn start() -> bool {
             if let Some(fiber) = FiberRef::current() {
                 hooks::signal::became_fiber(fiber);
             }
+            report::dump_on_quit();
             true
         }
         Err(error) => {

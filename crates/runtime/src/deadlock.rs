@@ -10,7 +10,7 @@
 //! locks of `malloc` and of std's standard error.
 
 use std::fmt::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use syscalls::{Sysno, raw_syscall};
 
@@ -104,7 +104,22 @@ fn all_threads_wait(runtime: &Runtime) -> bool {
 /// Whether the program catches a signal. The runtime and std catch faults, glibc its own two.
 fn has_handlers() -> bool {
     const OURS: u64 = 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1) | 0b11 << 31;
-    number_in_status("SigCgt:", 16).is_none_or(|caught| caught & !(OURS | crate::preempt::own_handler()) != 0)
+    let ours = OURS | OWN_SIGNALS.load(Ordering::Relaxed);
+    number_in_status("SigCgt:", 16).is_none_or(|caught| caught & !ours != 0)
+}
+
+/// Signals that are caught, but not by the program.
+static OWN_SIGNALS: AtomicU64 = AtomicU64::new(0);
+
+/// Says whether a signal that the kernel has a handler for is ours: then no handler of the program's
+/// can wake anyone by it.
+pub fn set_own_signal(signal: i32, own: bool) {
+    let bit = 1_u64 << (signal - 1);
+    if own {
+        OWN_SIGNALS.fetch_or(bit, Ordering::Relaxed);
+    } else {
+        OWN_SIGNALS.fetch_and(!bit, Ordering::Relaxed);
+    }
 }
 
 fn has_children() -> bool {

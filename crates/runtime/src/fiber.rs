@@ -599,6 +599,12 @@ impl FiberRef {
 pub struct Name([u8; 32]);
 
 impl Name {
+    /// No name.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self([0; 32])
+    }
+
     /// The bytes before the terminating zero.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

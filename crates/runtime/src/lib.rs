@@ -43,7 +43,7 @@ not_under_loom! {
     mod timer;
     mod wait;
 
-    pub use deadlock::{Deadlock, outside_wait};
+    pub use deadlock::{Deadlock, outside_wait, set_own_signal};
     pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
     pub use snapshot::{Snapshot, Suspended, snapshots};

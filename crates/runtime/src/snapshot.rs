@@ -1,13 +1,14 @@
 //! What the live fibers are doing, for reports.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use timestop_fiber::switch;
+use timestop_fiber::switch::Context;
 
 use crate::fiber::{FiberRef, Reason};
 use crate::report::Registers;
-use crate::{clock, preempt};
 use crate::start::is_started;
+use crate::{clock, preempt};
 
 /// A live fiber, as it was a moment ago.
 #[derive(Debug, Clone)]
@@ -29,47 +30,51 @@ pub struct Snapshot {
     pub waited: u64,
     /// CPU time in nanoseconds, see [`FiberRef::cpu_time`].
     pub cpu: u64,
-    /// Where a parked fiber was left.
+    /// Its stack, unless it runs or has never run.
     pub stack: Option<Suspended>,
 }
 
-/// The stack of a suspended fiber. It may be resumed at any moment: whoever wants to read the stack
-/// copies it first and asks [`is_still`](Self::is_still) then.
-#[derive(Debug, Clone)]
+/// The stack of a fiber that does not run. It may be resumed at any moment: whoever reads the stack
+/// asks [`FiberRef::suspended`] again afterwards, and if the answer differs forgets what was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspended {
-    /// What the fiber goes on with.
+    /// With what the fiber will go on.
     pub registers: Registers,
-    /// From the stack pointer to the top.
+    /// The live part of its stack. Never unmapped.
     pub stack: Range<usize>,
-    saved: usize,
 }
 
-impl Suspended {
-    /// Reads what [`switch`](timestop_fiber::switch) has saved.
-    fn of(fiber: FiberRef) -> Option<Self> {
-        // SAFETY: a word that its owner may write meanwhile; any value will do.
-        let saved = unsafe { (&raw const (*fiber.context.get()).sp).read_volatile() };
-        let stack = preempt::stack_of(fiber);
-        if !stack.contains(&saved) || saved + switch::SAVED > stack.end {
+impl FiberRef {
+    /// The fiber's stack, unless it runs or has never run.
+    #[must_use]
+    pub fn suspended(self) -> Option<Suspended> {
+        if self.is_running() || !self.is_live() {
             return None;
         }
-        // SAFETY: words of a stack, which stays mapped; they may change meanwhile.
-        let word = |offset: usize| unsafe { ((saved + offset) as *const usize).read_volatile() };
-        let registers = Registers {
-            ip: word(switch::SAVED_IP),
-            sp: saved + switch::SAVED,
-            bp: word(switch::SAVED_BP),
-        };
-        Some(Self { registers, stack: registers.sp..stack.end, saved })
+        let sp = load(self.context.get() as usize + std::mem::offset_of!(Context, sp));
+        let top = self.top_of_stack(sp)?;
+        if !sp.is_multiple_of(8) || sp.checked_add(Context::SAVED)? > top {
+            return None;
+        }
+        let bp = load(sp + Context::SAVED_BP);
+        let ip = load(sp + Context::SAVED_IP);
+        let sp = sp + Context::SAVED;
+        Some(Suspended { registers: Registers { ip, sp, bp }, stack: sp..top })
     }
 
-    /// Whether the fiber still waits where it did: then what was copied since is its stack.
+    /// The end of the fiber's stack, if `sp` lies in it.
     #[must_use]
-    pub fn is_still(&self, fiber: FiberRef) -> bool {
-        // SAFETY: as above.
-        let saved = unsafe { (&raw const (*fiber.context.get()).sp).read_volatile() };
-        fiber.state.is_parked() && saved == self.saved
+    pub fn top_of_stack(self, sp: usize) -> Option<usize> {
+        let own = preempt::stack_of(self);
+        own.contains(&sp).then_some(own.end)
     }
+}
+
+/// A word that its owner may be writing.
+fn load(address: usize) -> usize {
+    // SAFETY: callers pass addresses in records and stacks, which are never unmapped.
+    let word = unsafe { AtomicUsize::from_ptr(address as *mut usize) };
+    word.load(Ordering::Acquire)
 }
 
 /// Every fiber that has begun to run and not ended. Safe to call anywhere but in a signal handler.
@@ -84,17 +89,16 @@ pub fn snapshots() -> impl Iterator<Item = Snapshot> {
         }
         let waiting = &fiber.waiting;
         let since = waiting.since.load(Relaxed);
-        let parked = fiber.state.is_parked();
         Some(Snapshot {
             fiber,
-            cpu: fiber.cpu_time(),
-            stack: if parked { Suspended::of(fiber) } else { None },
             id: fiber.id(),
             running: fiber.is_running(),
-            parked,
+            parked: fiber.state.is_parked(),
             reason: Reason::from_number(waiting.reason.load(Relaxed)),
             argument: waiting.argument.load(Relaxed),
             waited: if since == 0 { 0 } else { now.saturating_sub(since) },
+            cpu: fiber.cpu_time(),
+            stack: fiber.suspended(),
         })
     })
 }

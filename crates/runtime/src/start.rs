@@ -92,8 +92,10 @@ pub fn start_on_this_thread(settings: Settings) -> io::Result<()> {
 /// Where the stack of the calling OS thread lies, as libc knows it.
 fn own_stack() -> Option<Range<usize>> {
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: answers a number.
+    let own = unsafe { libc::pthread_self() };
     // SAFETY: writes the record if it answers 0.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+    if unsafe { libc::pthread_getattr_np(own, attributes.as_mut_ptr()) } != 0 {
         return None;
     }
     let (mut low, mut bytes) = (std::ptr::null_mut(), 0);

@@ -27,6 +27,7 @@ pub struct Config {
     preempt: Option<bool>,
     preempt_signal: Option<i32>,
     hogs: Option<HogReports>,
+    dump_on_quit: bool,
 }
 
 impl Config {
@@ -106,6 +107,15 @@ impl Config {
         self
     }
 
+    /// Whether SIGQUIT (`^\` on a terminal, `kill -QUIT`) prints a dump of all fibers on standard error
+    /// ([`dump`](crate::dump)), in place of ending the program; it goes on then. A handler of the
+    /// program's own for SIGQUIT, set before or after, gets the signal instead. Default: no. Source: the
+    /// JVM's thread dump.
+    pub fn dump_on_quit(mut self, dump: bool) -> Self {
+        self.dump_on_quit = dump;
+        self
+    }
+
     /// Starts the runtime with these settings; without effect if it runs already.
     ///
     /// # Errors
@@ -155,7 +165,12 @@ impl Config {
         };
         timestop_hooks::install();
         runtime::set_asked(crate::packet::answer);
-        runtime::start(settings)
+        timestop_report::install();
+        runtime::start(settings)?;
+        if self.dump_on_quit {
+            timestop_report::dump_on_quit();
+        }
+        Ok(())
     }
 
     /// Starts the runtime, runs `f` as the program's first fiber, and returns its value. Other

@@ -32,7 +32,7 @@ mod spawn;
 
 pub use config::{Config, adopt_threads, deadline, run, timeout, without_preemption};
 pub use pin::{Pin, pin};
-pub use report::{FiberInfo, FiberState, fibers};
+pub use report::{FiberInfo, FiberState, dump, dump_to, fibers};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use spawn::{Builder, JoinHandle, is_fiber, spawn, yield_now};
 pub use timestop_macros::main;

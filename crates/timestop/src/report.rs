@@ -1,8 +1,9 @@
 //! What the live fibers are doing.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
-use timestop_runtime::{self as runtime, Reason, Snapshot};
+use timestop_runtime::{self as runtime, Snapshot};
 
 /// One live fiber, as it was a moment ago.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct FiberInfo {
     pub waiting_for: Option<String>,
     /// How long it has waited.
     pub since: Duration,
+    /// CPU time that it has used, to some milliseconds.
+    pub cpu: Duration,
 }
 
 /// What a fiber is doing.
@@ -39,24 +42,34 @@ pub fn fibers(limit: usize) -> Vec<FiberInfo> {
     runtime::snapshots().take(limit).map(describe).collect()
 }
 
+/// Writes on standard error what every fiber is doing: id, name, what it waits for (descriptor and peer,
+/// lock and holder, time left), for how long, and its stack. Fibers that do the same at the same place are
+/// one entry. Fibers go on meanwhile. Source: Go's SIGQUIT.
+///
+/// Cost: microseconds a fiber, and reading the debug information of what is on their stacks.
+///
+/// ```
+/// timestop::run(|| {
+///     let sleeper = timestop::spawn(|| std::thread::sleep(std::time::Duration::from_millis(50)));
+///     timestop::dump();
+///     sleeper.join().unwrap();
+/// });
+/// ```
+pub fn dump() {
+    timestop_report::dump_to_stderr();
+}
+
+/// As [`dump`], to `out`.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn dump_to(out: &mut impl Write) -> io::Result<()> {
+    timestop_report::dump(out)
+}
+
 fn describe(snapshot: Snapshot) -> FiberInfo {
-    let argument = snapshot.argument;
-    let waiting_for = match snapshot.reason {
-        Reason::Sleep => Some("a point in time".to_owned()),
-        Reason::Read => Some(format!("read of descriptor {argument}")),
-        Reason::Write => Some(format!("write to descriptor {argument}")),
-        Reason::Poll => Some(format!("one of {argument} descriptors")),
-        Reason::Futex => Some(format!("lock or condition (futex {argument:#x})")),
-        Reason::Mutex => Some(format!("mutex {argument:#x}")),
-        Reason::Condition => Some(format!("condition variable {argument:#x}")),
-        Reason::Semaphore => Some(format!("semaphore {argument:#x}")),
-        Reason::RwLock => Some(format!("read-write lock {argument:#x}")),
-        Reason::Barrier => Some(format!("barrier {argument:#x}")),
-        Reason::Join => Some(format!("end of fiber {argument}")),
-        Reason::Child => Some("end of a child process".to_owned()),
-        Reason::Signal => Some("a signal".to_owned()),
-        _ => None,
-    };
+    let waiting_for = timestop_report::waiting_for(&snapshot);
     let state = if !snapshot.parked {
         if snapshot.running { FiberState::Running } else { FiberState::Queued }
     } else {
@@ -68,5 +81,6 @@ fn describe(snapshot: Snapshot) -> FiberInfo {
         state,
         waiting_for: waiting_for.filter(|_| state == FiberState::Waiting),
         since: Duration::from_nanos(snapshot.waited),
+        cpu: Duration::from_nanos(snapshot.cpu),
     }
 }

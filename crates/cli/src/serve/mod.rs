@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn start(args: Args) -> Result<ExitCode, String> {
-    timestop::Config::new().start().map_err(|error| error.to_string())?;
+    timestop::Config::new().dump_on_quit(true).start().map_err(|error| error.to_string())?;
     let root = args.dir.as_deref().map(Root::open).transpose()?;
     accept::raise_open_files_limit();
     let listener = accept::listen(args.bind)?;

@@ -3,7 +3,7 @@
 //! Where the program has a handler the kernel has the shim; where it has none the kernel has what the
 //! program said, except for signals that a fiber has blocked or waited for: the kernel would do the
 //! default action, because carriers block nothing. There the shim stands in and decides
-//! ([`keep`]). Actions are written under a lock with every signal blocked, and read by the shim
+//! ([`keep`]). So it does for a signal whose default we replace ([`replace_default`]). Actions are written under a lock with every signal blocked, and read by the shim
 //! without: a version tells a torn read.
 
 use std::ffi::c_int;
@@ -82,6 +82,9 @@ static ENTRIES: [Entry; 65] = [const {
 static WRITING: Lock<()> = Lock::new(());
 /// Signals that keep the shim even where the program has no handler.
 static KEPT: AtomicU64 = AtomicU64::new(0);
+
+/// What is done in place of a default action.
+static REPLACED: [AtomicUsize; 65] = [const { AtomicUsize::new(0) }; 65];
 
 impl Entry {
     fn store(&self, action: Action) {
@@ -204,6 +207,7 @@ pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int
             // The kernel has the runtime's handler, which passes on what is not its own.
             if let Some(new) = new {
                 entry.store(new);
+                timestop_runtime::set_own_signal(signal, !is_handled(signal));
             }
             return Ok(mine);
         }
@@ -213,14 +217,18 @@ pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int
             Some(new) => {
                 let kept =
                     new.handler == libc::SIG_DFL && KEPT.load(Ordering::Relaxed) & bit(signal) != 0;
-                let handled = new.handler != libc::SIG_DFL && new.handler != libc::SIG_IGN;
                 entry.store(new); // before the kernel can call the shim for it
+                let handled = is_handled(signal);
                 let kernel = match (handled, kept) {
                     (true, _) => shimmed(new),
                     (false, true) => shimmed(Action { flags: new.flags | libc::SA_RESTART, ..new }),
                     (false, false) => new,
                 };
-                exchange(signal, Some(kernel)).inspect_err(|_| entry.store(mine))?
+                let before = exchange(signal, Some(kernel)).inspect_err(|_| entry.store(mine))?;
+                if REPLACED[signal as usize].load(Ordering::Relaxed) != 0 {
+                    timestop_runtime::set_own_signal(signal, !handled);
+                }
+                before
             }
         };
         Ok(if old.handler == ours { mine } else { old })
@@ -260,9 +268,37 @@ pub(super) fn keep(signals: Set, ignored: bool) {
     KEPT.fetch_or(signals, Ordering::Relaxed);
 }
 
+/// Has `function` called in place of a signal's default action, from now on. It must be
+/// async-signal-safe. A handler of the program's, or its wish to ignore the signal, comes first.
+pub(super) fn replace_default(signal: c_int, function: fn()) {
+    if is_direct(signal) {
+        return;
+    }
+    REPLACED[signal as usize].store(function as usize, Ordering::Release);
+    keep(bit(signal), false);
+    let handler = load(signal).handler;
+    let is_programs = handler != libc::SIG_DFL || !is_shimmed(signal);
+    timestop_runtime::set_own_signal(signal, !is_programs);
+}
+
+/// What is done in place of a signal's default action; `None` in a child of `fork` that has no
+/// runtime yet.
+pub(super) fn replacement(signal: c_int) -> Option<fn()> {
+    let function = REPLACED[signal as usize % REPLACED.len()].load(Ordering::Acquire);
+    if function == 0 || timestop_runtime::fork::is_young() {
+        return None;
+    }
+    // SAFETY: only `replace_default` writes the word.
+    Some(unsafe { std::mem::transmute::<usize, fn()>(function) })
+}
+
 /// Does what the kernel does for a signal without a handler. Returns where that is nothing, and after
 /// a stop.
 pub(super) fn do_default(signal: c_int) {
+    if let Some(function) = replacement(signal) {
+        function();
+        return;
+    }
     if is_ignored_by_default(signal) {
         return;
     }
@@ -282,7 +318,7 @@ pub(super) fn do_default(signal: c_int) {
 }
 
 /// Whether the program has a handler for a signal.
-pub(super) fn is_handled(signal: c_int) -> bool {
+fn is_handled(signal: c_int) -> bool {
     !matches!(load(signal).handler, libc::SIG_DFL | libc::SIG_IGN)
 }
 

@@ -119,6 +119,9 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         }
         return;
     }
+    if replaced_at_once(signal, current) {
+        return;
+    }
     // What the thread has done itself, or was sent by its number, is for it.
     let personal = info.si_code == libc::SI_TKILL || signal == libc::SIGPIPE;
     let started = timestop_runtime::is_started();
@@ -149,6 +152,21 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         Some(fiber) => nudge(fiber, signal),
         None => {}
     }
+}
+
+/// Does what stands in place of a signal's default action. That needs no fiber, so it is done wherever
+/// the signal comes, even if none can take it; unless the program blocks it or waits for it.
+fn replaced_at_once(signal: c_int, current: Option<FiberRef>) -> bool {
+    let Some(function) = actions::replacement(signal) else { return false };
+    let is_open = |fiber: FiberRef| wants(fiber, bit(signal));
+    let at_once = actions::load(signal).handler == libc::SIG_DFL
+        && AWAITED_EVER.load(Ordering::Relaxed) & bit(signal) == 0
+        && current.is_none_or(is_open)
+        && runtime::main_fiber().is_none_or(is_open);
+    if at_once {
+        function();
+    }
+    at_once
 }
 
 /// On an OS thread of the program's, which has the signal unblocked in the kernel.

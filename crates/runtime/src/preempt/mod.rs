@@ -81,6 +81,13 @@ impl Request {
 
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
+/// The code through which a preempted fiber's stack goes on to what was interrupted: for unwinders,
+/// to which the address above is that of an instruction and not of one after a call.
+#[must_use]
+pub fn trampoline_code() -> Range<usize> {
+    trampoline::code()
+}
+
 /// The signal that preempts; 0 where there is no preemption.
 #[must_use]
 pub fn signal() -> c_int {
@@ -88,32 +95,13 @@ pub fn signal() -> c_int {
 }
 
 static FOREIGN: AtomicUsize = AtomicUsize::new(0);
-static IS_HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 /// What a handler is called with.
 type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
-/// Sets what is called, as a signal handler, for a signal of this number that is not ours, and what
-/// says whether the program itself has a handler for it.
-pub fn set_foreign(handler: Handler, is_handled: fn(c_int) -> bool) {
+/// Sets what is called, as a signal handler, for a signal of this number that is not ours.
+pub fn set_foreign(handler: Handler) {
     FOREIGN.store(handler as usize, Ordering::Release);
-    IS_HANDLED.store(is_handled as usize, Ordering::Release);
-}
-
-/// The bit, in the kernel's sets, of a signal that has a handler for preemption's sake only.
-pub(crate) fn own_handler() -> u64 {
-    let (signal, is_handled) = (signal(), IS_HANDLED.load(Ordering::Acquire));
-    if signal == 0 {
-        return 0;
-    }
-    if is_handled != 0 {
-        // SAFETY: only `set_foreign` writes the word.
-        let is_handled: fn(c_int) -> bool = unsafe { std::mem::transmute(is_handled) };
-        if is_handled(signal) {
-            return 0;
-        }
-    }
-    1 << (signal - 1)
 }
 
 /// The value by which our signals are known.
@@ -128,6 +116,7 @@ pub(crate) fn install(signal: c_int) {
         return;
     }
     SIGNAL.store(signal, Ordering::Relaxed);
+    crate::set_own_signal(signal, true);
     // Everything is blocked meanwhile, so that what the handler decides is still so when it returns.
     let handler = handle as *const () as usize;
     action::exchange(signal, Some(Action::on_alternate_stack(handler, libc::SA_RESTART, u64::MAX)));

@@ -27,6 +27,7 @@
 
 use std::arch::naked_asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// Bytes below the stack pointer that code may use without telling.
@@ -220,6 +221,9 @@ pub(super) unsafe extern "C" fn trampoline() {
         ".cfi_adjust_cfa_offset -8",
         "ret {red_zone}",
         ".cfi_endproc",
+        ".globl timestop_trampoline_end",
+        ".hidden timestop_trampoline_end",
+        "timestop_trampoline_end:",
         area = sym AREA,
         low = sym COMPONENTS_LOW,
         high = sym COMPONENTS_HIGH,
@@ -227,6 +231,15 @@ pub(super) unsafe extern "C" fn trampoline() {
         suspend = sym suspend,
         red_zone = const RED_ZONE,
     )
+}
+
+unsafe extern "C" {
+    safe fn timestop_trampoline_end();
+}
+
+/// Where the code of the trampoline lies.
+pub(super) fn code() -> Range<usize> {
+    trampoline as *const () as usize..timestop_trampoline_end as *const () as usize
 }
 
 /// Has the scheduler suspend the running fiber, which the handler has shut.

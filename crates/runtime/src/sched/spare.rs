@@ -78,7 +78,7 @@ impl Spares {
         taken
     }
 
-    /// Has the starter look what there is to start.
+    /// Has the starter look what there is to start. Takes no lock.
     pub(crate) fn ring(&self) {
         self.bell.fetch_add(1, Ordering::Release);
         sys::futex_wake(self.bell.as_ptr() as usize, 1);

@@ -68,6 +68,7 @@ pub(super) fn answer(name: &str, query: Option<&str>) -> Response {
         "spin" => work_here(&query, "computed", work::spin),
         "block" => work_here(&query, "was blocked", work::block),
         "fibers" => list(&query),
+        "dump" => Ok(dump()),
         _ => match ACTIONS.iter().find(|action| action.path == name) {
             Some(action) => start(&query, action),
             None => return Response::plain(Status::NOT_FOUND, "not found"),
@@ -79,6 +80,16 @@ pub(super) fn answer(name: &str, query: Option<&str>) -> Response {
 fn hello() -> Response {
     Response::new(Status::OK, "text/plain; charset=utf-8", &b"hello, world\n"[..])
         .with("Cache-Control", "no-store")
+}
+
+/// What every fiber does, with its stack. The one that answers is among them.
+fn dump() -> Response {
+    let mut text = Vec::new();
+    match timestop::dump_to(&mut text) {
+        Ok(()) => Response::new(Status::OK, "text/plain; charset=utf-8", text)
+            .with("Cache-Control", "no-store"),
+        Err(error) => Response::plain(Status::UNAVAILABLE, &error.to_string()),
+    }
 }
 
 fn work_here(query: &Query<'_>, did: &str, work: fn(Duration)) -> Result<Response, String> {
@@ -175,6 +186,7 @@ fn describe(fiber: &FiberInfo) -> serde_json::Value {
         "state": state,
         "waiting_for": fiber.waiting_for,
         "ms": (fiber.since.as_secs_f64() * 1e4).round() / 10.0,
+        "cpu_ms": (fiber.cpu.as_secs_f64() * 1e4).round() / 10.0,
     })
 }
 

@@ -83,3 +83,19 @@ fn a_thousand_sleep_at_once() {
         assert_eq!(client.answer().status, 200);
     }
 }
+
+#[test]
+fn a_dump_shows_the_server_at_work() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client();
+    let answer = client.get("/demo/dump");
+    assert_eq!(answer.field("content-type"), Some("text/plain; charset=utf-8"));
+    let address = server.address;
+    assert!(answer.text().contains(&format!("(tcp {address}, listening)")), "{}", answer.text());
+    assert!(answer.text().contains("timestop::serve::accept::serve"), "{}", answer.text());
+
+    server.signal(rustix::process::Signal::QUIT);
+    server.line_with(" fibers: ");
+    server.line_with("timestop::serve::accept::serve");
+    assert_eq!(client.get("/demo/hello").status, 200, "it goes on");
+}
