@@ -1,7 +1,8 @@
 //! One binary with every test of the program `timestop`, driven as its users drive it; a module a
-//! subcommand.
+//! subcommand, and one for programs that compute.
 
 mod lab;
+mod preemption;
 mod run;
 mod serve;
 mod support;

@@ -12,6 +12,7 @@ mod hogs;
 mod locks;
 mod processes;
 mod registers;
+mod sections;
 mod signals;
 mod stacks;
 
@@ -62,17 +63,22 @@ fn is_chaos() -> bool {
 
 /// Runs `body`, a closure of a test, on a fiber of a process of its own with so many workers: with slices alone, then
 /// with preemptions at random.
-fn alone<F: FnOnce() + Send + 'static>(workers: u32, body: F) {
-    if is_child() {
-        on_fiber(body);
-        return;
-    }
-    let name = test_of::<F>();
-    for chaos in [None, Some(CHAOS)] {
-        let mut command = child(&name);
-        command.env("TIMESTOP_WORKERS", workers.to_string()).env_remove("TIMESTOP_CHAOS");
-        command.envs(chaos.map(|microseconds| ("TIMESTOP_CHAOS", microseconds)));
+fn alone<F: FnOnce() + Clone + Send + 'static>(workers: u32, body: F) {
+    let workers = ("TIMESTOP_WORKERS", &*workers.to_string());
+    alone_with(&[workers], body.clone());
+    alone_with(&[workers, ("TIMESTOP_CHAOS", CHAOS)], body);
+}
+
+/// Runs `body`, a closure of a test, on a fiber of a process of its own that has `environment`. (In that process it is
+/// the first such call that counts, and the others are the same.)
+fn alone_with<F: FnOnce() + Send + 'static>(environment: &[(&str, &str)], body: F) {
+    static HAS_RUN: AtomicBool = AtomicBool::new(false);
+    if !is_child() {
+        let mut command = child(&test_of::<F>());
+        command.env_remove("TIMESTOP_CHAOS").envs(environment.iter().copied());
         passes(&mut command);
+    } else if !HAS_RUN.swap(true, Ordering::Relaxed) {
+        on_fiber(body);
     }
 }
 

@@ -10,10 +10,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once, OnceLock};
 use std::{slice, thread};
 
-use super::{
-    Hogs, Tally, alone, assert_preempted, beside_hogs, compute, is_chaos, others_go_on,
-    preemptions, without_preemption,
-};
+use super::{Hogs, Tally, alone, assert_preempted, beside_hogs, compute, is_chaos, others_go_on};
 use crate::support::pattern;
 
 #[test]
@@ -344,80 +341,5 @@ fn adopted_threads() {
         assert_preempted(2);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         hogs.into_iter().for_each(|hog| hog.join().expect("no panic"));
-    });
-}
-
-#[test]
-fn sections_without_preemption() {
-    alone(1, || {
-        // Others go on meanwhile: by hand-off.
-        beside_hogs(|index, round| {
-            let value = without_preemption(|| {
-                let inner = without_preemption(|| compute(round, 10));
-                // The outer one still holds.
-                inner ^ compute(index as u64, 30)
-            });
-            assert_eq!(value, compute(round, 10) ^ compute(index as u64, 30));
-        });
-
-        // Alone, so that every preemption there is would be of this fiber.
-        let before = preemptions();
-        without_preemption(|| {
-            without_preemption(|| compute(1, 1_000));
-            compute(2, 5_000);
-        });
-        assert_eq!(preemptions(), before, "preempted in a section that forbids it");
-    });
-}
-
-#[test]
-fn a_panic_ends_a_section_without_preemption() {
-    alone(1, || {
-        let payload = panic::catch_unwind(|| {
-            without_preemption(|| {
-                let inner = panic::catch_unwind(|| {
-                    without_preemption(|| panic::resume_unwind(Box::new(1)));
-                });
-                assert_eq!(inner.expect_err("it panics").downcast_ref(), Some(&1));
-                panic::resume_unwind(Box::new(2));
-            });
-        });
-        assert_eq!(payload.expect_err("it panics").downcast_ref(), Some(&2));
-        // Preempted again: the endless loop is this very fiber, and another ends it.
-        let before = preemptions();
-        let (stop, others) = (Arc::new(Tally::default()), Arc::new(Tally::default()));
-        let (stops, other) = (stop.clone(), others.clone());
-        let ends = timestop::spawn(move || {
-            others_go_on();
-            other.add();
-            stops.add();
-        });
-        while stop.get() == 0 {
-            std::hint::spin_loop();
-        }
-        ends.join().expect("no panic");
-        assert_eq!(others.get(), 1);
-        if let (Some(before), Some(after)) = (before, preemptions()) {
-            assert!(after > before, "a panic left preemption off");
-        }
-    });
-}
-
-#[test]
-fn waiting_in_a_section_without_preemption() {
-    alone(1, || {
-        beside_hogs(|_, _| {
-            without_preemption(|| {
-                thread::sleep(std::time::Duration::from_micros(10));
-                thread::yield_now();
-            })
-        });
-        // The sections were the fibers' own.
-        let hogs = Hogs::start(2, |index, _| {
-            black_box(compute(index as u64, 10));
-        });
-        others_go_on();
-        hogs.end();
-        assert_preempted(1);
     });
 }

@@ -60,10 +60,10 @@ fn spin_locks_that_yield() {
     }
     for_workers(|| {
         // Some hold it for less than a slice, some for more.
-        for (rounds, effort) in [(20, 50), (2, 5_000)] {
-            count_under(thread::yield_now, 8, rounds, effort);
-            count_under(sched_yield, 8, rounds, effort);
-            count_under(timestop::yield_now, 8, rounds, effort);
+        for (rounds, effort) in [(20, 10), (2, 1_500)] {
+            count_under(thread::yield_now, 4, rounds, effort);
+            count_under(sched_yield, 4, rounds, effort);
+            count_under(timestop::yield_now, 4, rounds, effort);
         }
     });
 }
@@ -74,7 +74,7 @@ fn spin_locks_that_yield_beside_hogs() {
         let hogs = Hogs::start(3, |index, _| {
             black_box(compute(index as u64, 10));
         });
-        count_under(thread::yield_now, 6, 10, 100);
+        count_under(thread::yield_now, 4, 10, 50);
         others_go_on();
         hogs.end();
     });

@@ -78,9 +78,9 @@ fn general() {
         let input = words(seed);
         let mut output = [0; 14];
         // SAFETY: both arrays are as long as the routine has it.
-        let shadow = unsafe { hold_general(&raw const input, &raw mut output, SPINS) };
+        let left = unsafe { hold_general(&raw const input, &raw mut output, SPINS) };
         assert_eq!(output, input);
-        assert_eq!(shadow, 0, "two counters that go down together");
+        assert_eq!(left, 0, "two counters that go down together");
     });
 }
 

@@ -8,7 +8,8 @@ use std::arch::naked_asm;
 /// Carry, parity, adjust, zero, sign, direction, overflow.
 pub(super) const FLAGS: u64 = 0xcd5;
 
-/// Holds `input` in every general register but `rsp` and the two that count; returns 0 if those agree.
+/// Holds `input` in every general register but `rsp` and `rcx`, which counts, as a word in memory does; returns what is
+/// left of that: 0, unless one of the two was changed.
 ///
 /// # Safety
 ///
@@ -19,7 +20,6 @@ pub(super) unsafe extern "sysv64" fn hold_general(
     output: *mut [u64; 14],
     spins: u64,
 ) -> u64 {
-    // Fourteen of the sixteen but rsp and rcx: the second counter is the shadow on the stack's place in r15.
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -28,7 +28,7 @@ pub(super) unsafe extern "sysv64" fn hold_general(
         "push r14",
         "push r15",
         "push rsi",
-        // The shadow lies in memory: all registers are taken.
+        // The other counter: all registers are taken.
         "push rdx",
         "mov rcx, rdx",
         "mov rax, [rdi]",
@@ -51,7 +51,7 @@ pub(super) unsafe extern "sysv64" fn hold_general(
         "jrcxz 3f",
         "jmp 2b",
         "3:",
-        // The stack: shadow, output. Take the output's place for rax.
+        // On the stack: the counter, and output, whose place rax takes.
         "xchg rax, [rsp + 8]",
         "mov [rax + 8], rbx",
         "mov [rax + 16], rdx",
