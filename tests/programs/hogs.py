@@ -86,7 +86,7 @@ def sockets():
 
     thread = threading.Thread(target=echo)
     thread.start()
-    for number in range(200):
+    for number in range(50):
         message = number.to_bytes(4, "little")
         ours.sendall(message)
         assert ours.recv(4) == message
