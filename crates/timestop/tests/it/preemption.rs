@@ -27,7 +27,7 @@ use std::{any, env, panic, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{self, DEADLINE, child, fan_out, is_child, listen, on_fiber};
+use crate::support::{self, DEADLINE, child, fan_out, is_child, listen, on_fiber, until};
 
 /// Microseconds between the preemptions of a process that has many.
 const CHAOS: &str = "50";
@@ -120,35 +120,45 @@ fn passes(command: &mut Command) {
 /// Fibers that compute until they are told to stop.
 struct Hogs {
     stop: Arc<AtomicBool>,
-    fibers: Vec<timestop::JoinHandle<u64>>,
+    begun: Arc<Tally>,
+    fibers: Vec<timestop::JoinHandle<()>>,
 }
 
 impl Hogs {
     /// Starts `count` fibers that call `round` over and over, each with its index and the number of the round.
     fn start(count: usize, round: impl Fn(usize, u64) + Clone + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(Tally::default()));
         let fibers = (0..count)
             .map(|index| {
-                let (stop, round) = (stop.clone(), round.clone());
+                let (stop, begun, round) = (stop.clone(), begun.clone(), round.clone());
                 timestop::spawn(move || {
-                    let mut rounds = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        round(index, rounds);
-                        rounds += 1;
+                    for number in 0.. {
+                        round(index, number);
+                        if number == 0 {
+                            begun.add();
+                        }
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
                     }
-                    rounds
                 })
             })
             .collect();
-        Self { stop, fibers }
+        Self { stop, begun, fibers }
+    }
+
+    /// Waits until each has been through a round.
+    fn run(self) -> Self {
+        let count = self.fibers.len() as u64;
+        until("every hog has its turn", || self.begun.get() == count);
+        self
     }
 
     /// Stops them all; a panic of one goes on here. Every one has been through a round, at least.
     fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for fiber in self.fibers {
-            let rounds = fiber.join().unwrap_or_else(|payload| panic::resume_unwind(payload));
-            assert!(rounds > 0, "a hog that was never run");
+            fiber.join().unwrap_or_else(|payload| panic::resume_unwind(payload));
         }
     }
 }
@@ -156,7 +166,7 @@ impl Hogs {
 /// Runs [`others_go_on`] beside two fibers that call `round` for ever; where there are preemptions at random, until
 /// there have been many, or for long: a hog that sits in libc is not preempted there.
 fn beside_hogs(round: impl Fn(usize, u64) + Clone + Send + 'static) {
-    let hogs = Hogs::start(2, round);
+    let hogs = Hogs::start(2, round).run();
     others_go_on();
     if is_chaos() {
         let enough = preemptions().map_or(0, |count| count + 500);

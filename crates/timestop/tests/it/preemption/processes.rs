@@ -16,7 +16,8 @@ use crate::support::{fan_out, pattern};
 fn busily(body: impl Fn(usize) + Clone + Send + 'static) {
     let hogs = Hogs::start(2, |index, _| {
         assert_eq!(compute(index as u64, 10), compute(index as u64, 10));
-    });
+    })
+    .run();
     fan_out(4, body);
     others_go_on();
     hogs.end();
@@ -64,7 +65,8 @@ fn children_have_the_signals_that_the_program_gave_them() {
     alone(1, || {
         let hogs = Hogs::start(2, |index, _| {
             assert_eq!(compute(index as u64, 10), compute(index as u64, 10));
-        });
+        })
+        .run();
         for _ in 0..5 {
             let status = Command::new("cat").arg("/proc/self/status").output().expect("starts");
             let status = String::from_utf8(status.stdout).expect("ASCII");

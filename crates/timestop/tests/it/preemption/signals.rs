@@ -4,6 +4,7 @@ use std::io::Write;
 use std::mem;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::process;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -168,6 +169,7 @@ fn a_program_that_ignores_the_signal() {
 #[test]
 fn a_handler_of_the_programs_own_for_the_signal() {
     alone(1, || {
+        let own = process::id() as libc::pid_t;
         handle(SIGURG);
         let hogs = Hogs::start(2, |index, _| {
             assert_eq!(compute(index as u64, 20), compute(index as u64, 20));
@@ -181,7 +183,7 @@ fn a_handler_of_the_programs_own_for_the_signal() {
 
             // To the process: whichever fiber has it unblocked.
             // SAFETY: the signal's action is the test's own.
-            assert_eq!(unsafe { libc::kill(libc::getpid(), SIGURG) }, 0);
+            assert_eq!(unsafe { libc::kill(own, SIGURG) }, 0);
             sent += 1;
             until("the handler ran", || handled() >= sent);
             assert_eq!(handled(), sent, "its own signals, and no others");
@@ -190,7 +192,7 @@ fn a_handler_of_the_programs_own_for_the_signal() {
         // What the signal is for: urgent data on a socket that has an owner.
         let (client, server) = tcp_pair();
         // SAFETY: a descriptor of ours, and an argument that is a process.
-        let owned = unsafe { libc::fcntl(server.as_raw_fd(), libc::F_SETOWN, libc::getpid()) };
+        let owned = unsafe { libc::fcntl(server.as_raw_fd(), libc::F_SETOWN, own) };
         assert_eq!(owned, 0);
         for _ in 0..10 {
             send_urgent(&client);
