@@ -1,8 +1,9 @@
 //! One binary with every test of the program `timestop`, driven as its users drive it; a module a
-//! subcommand.
+//! subcommand, and one for programs that compute.
 
 mod dump;
 mod lab;
+mod preemption;
 mod run;
 mod serve;
 mod support;

@@ -31,28 +31,39 @@ impl Program {
     /// A program of `tests/programs` in C, built with the system's compiler.
     pub(crate) fn c(name: &str) -> Self {
         let source = source(&format!("{name}.c"));
-        Self::compile(&["-Wall", "-Wextra"], |compiler| compiler.arg(source).spawn())
+        Self::compile("cc", &["-std=c11", "-Wall", "-Wextra"], |cc| cc.arg(source).spawn())
+    }
+
+    /// A program of `tests/programs` in C++, built with the system's compiler.
+    pub(crate) fn cpp(name: &str) -> Self {
+        let source = source(&format!("{name}.cpp"));
+        Self::compile("c++", &["-std=c++17", "-Wall", "-Wextra"], |cc| cc.arg(source).spawn())
     }
 
     /// A small program in C that is given as text, built with `flags`.
     pub(crate) fn c_text(text: &str, flags: &[&str]) -> Self {
         use std::io::Write;
-        Self::compile(flags, |compiler| {
+        let flags: Vec<_> = ["-std=c11"].iter().chain(flags).copied().collect();
+        Self::compile("cc", &flags, |compiler| {
             let mut child = compiler.args(["-x", "c", "-"]).stdin(Stdio::piped()).spawn()?;
             child.stdin.take().expect("piped").write_all(text.as_bytes())?;
             Ok(child)
         })
     }
 
-    fn compile(flags: &[&str], start: impl FnOnce(&mut Command) -> std::io::Result<Child>) -> Self {
+    fn compile(
+        compiler: &str,
+        flags: &[&str],
+        start: impl FnOnce(&mut Command) -> std::io::Result<Child>,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("program");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-std=c11", "-O1", "-pthread", "-o"]).arg(&path).args(flags);
-        let mut compiler = start(&mut compiler).unwrap_or_else(|error| {
-            panic!("cc: {error}; install it first: apt-get install gcc libc6-dev")
+        let mut command = Command::new(compiler);
+        command.args(["-O1", "-pthread", "-o"]).arg(&path).args(flags);
+        let mut child = start(&mut command).unwrap_or_else(|error| {
+            panic!("{compiler}: {error}; install it first: apt-get install gcc g++ libc6-dev")
         });
-        assert!(compiler.wait().expect("our child").success(), "cc fails");
+        assert!(child.wait().expect("our child").success(), "{compiler} fails");
         Self { path, arguments: Vec::new(), _directory: Some(directory) }
     }
 
@@ -92,7 +103,13 @@ impl Program {
 
     /// Runs it on fibers.
     pub(crate) fn on_fibers(&self) -> Output {
-        output(timestop_run().arg(&self.path).args(&self.arguments))
+        self.on_fibers_with(&[])
+    }
+
+    /// Runs it on fibers, with more in its environment.
+    pub(crate) fn on_fibers_with(&self, environment: &[(&str, &str)]) -> Output {
+        let environment = environment.iter().copied();
+        output(timestop_run().arg(&self.path).args(&self.arguments).envs(environment))
     }
 }
 

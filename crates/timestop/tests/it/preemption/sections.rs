@@ -1,0 +1,109 @@
+//! Where a program, or a part of it, is not preempted, or at other times: by settings, and by
+//! `timestop::without_preemption`. Others go on all the same.
+
+use std::hint::{self, black_box};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, panic, thread};
+
+use super::{
+    Hogs, Tally, alone, alone_with, assert_preempted, beside_hogs, compute, others_go_on,
+    preemptions, without_preemption,
+};
+use crate::support::until;
+
+#[test]
+fn by_settings() {
+    for settings in [
+        // Handed off instead.
+        [("TIMESTOP_WORKERS", "1"), ("TIMESTOP_PREEMPT", "off")],
+        [("TIMESTOP_WORKERS", "1"), ("TIMESTOP_SLICE", "1")],
+        [("TIMESTOP_WORKERS", "2"), ("TIMESTOP_SLICE", "100")],
+    ] {
+        alone_with(&settings, || {
+            beside_hogs(|index, _| {
+                assert_eq!(compute(index as u64, 10), compute(index as u64, 10))
+            });
+            match env::var("TIMESTOP_PREEMPT").as_deref() {
+                Ok("off") => assert_eq!(preemptions().unwrap_or(0), 0),
+                _ => assert_preempted(1),
+            }
+        });
+    }
+}
+
+#[test]
+fn forbidden() {
+    alone(1, || {
+        // Others go on meanwhile: by hand-off.
+        beside_hogs(|index, round| {
+            let value = without_preemption(|| {
+                let inner = without_preemption(|| compute(round, 10));
+                // The outer one still holds.
+                inner ^ compute(index as u64, 30)
+            });
+            assert_eq!(value, compute(round, 10) ^ compute(index as u64, 30));
+        });
+
+        // Alone, so that every preemption there is would be of this fiber.
+        until("the others end", || timestop::stats().fibers == 1);
+        let before = preemptions();
+        without_preemption(|| {
+            without_preemption(|| compute(1, 1_000));
+            compute(2, 5_000);
+        });
+        assert_eq!(preemptions(), before, "preempted in a section that forbids it");
+    });
+}
+
+#[test]
+fn a_panic_ends_a_section() {
+    alone(1, || {
+        let payload = panic::catch_unwind(|| {
+            without_preemption(|| {
+                let inner = panic::catch_unwind(|| {
+                    without_preemption(|| panic::resume_unwind(Box::new(1)));
+                });
+                assert_eq!(inner.expect_err("it panics").downcast_ref(), Some(&1));
+                panic::resume_unwind(Box::new(2));
+            });
+        });
+        assert_eq!(payload.expect_err("it panics").downcast_ref(), Some(&2));
+        // Preempted again: the endless loop is this very fiber, and another ends it.
+        let before = preemptions();
+        let (stop, others) = (Arc::new(Tally::default()), Arc::new(Tally::default()));
+        let (stops, other) = (stop.clone(), others.clone());
+        let ends = timestop::spawn(move || {
+            others_go_on();
+            other.add();
+            stops.add();
+        });
+        while stop.get() == 0 {
+            hint::spin_loop();
+        }
+        ends.join().expect("no panic");
+        assert_eq!(others.get(), 1);
+        if let (Some(before), Some(after)) = (before, preemptions()) {
+            assert!(after > before, "a panic left preemption off");
+        }
+    });
+}
+
+#[test]
+fn waiting_in_a_section() {
+    alone(1, || {
+        beside_hogs(|_, _| {
+            without_preemption(|| {
+                thread::sleep(Duration::from_micros(10));
+                thread::yield_now();
+            })
+        });
+        // The sections were the fibers' own.
+        let hogs = Hogs::start(2, |index, _| {
+            black_box(compute(index as u64, 10));
+        });
+        others_go_on();
+        hogs.end();
+        assert_preempted(1);
+    });
+}
