@@ -37,7 +37,10 @@ pub(crate) fn answer(number: c_int) -> c_int {
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn thrd_sleep(duration: *const timespec, remaining: *mut timespec) -> c_int {
+pub unsafe extern "C-unwind" fn thrd_sleep(
+    duration: *const timespec,
+    remaining: *mut timespec,
+) -> c_int {
     // SAFETY: as the caller vouches.
     match unsafe { time::clock_nanosleep(libc::CLOCK_REALTIME, 0, duration, remaining) } {
         0 => 0,
@@ -94,7 +97,7 @@ pub unsafe extern "C" fn mtx_unlock(mutex: *mut pthread_mutex_t) -> c_int {
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cnd_wait(
+pub unsafe extern "C-unwind" fn cnd_wait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
 ) -> c_int {
@@ -108,7 +111,7 @@ pub unsafe extern "C" fn cnd_wait(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cnd_timedwait(
+pub unsafe extern "C-unwind" fn cnd_timedwait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     until: *const timespec,

@@ -20,7 +20,7 @@ use libc::timespec;
 use timestop_runtime::futex::{self, Wait, Waited};
 use timestop_runtime::{Outcome, Reason, is_started};
 
-use crate::call::{Sysno, answer, error_of, fail, monotonic, nanoseconds};
+use crate::call::{Sysno, complain, error_of, fail, monotonic, nanoseconds};
 use crate::waiting::from_now;
 use crate::{system_call, thread, time};
 
@@ -47,7 +47,8 @@ pub unsafe extern "C" fn syscall(
             let arguments = [first, second, third, fourth, fifth, sixth];
             // SAFETY: as the caller vouches.
             if let Some(outcome) = unsafe { futex(arguments) } {
-                return answer(outcome);
+                // std and others build locks on this: it is no cancellation point.
+                return outcome.map_or_else(complain, |value| value as c_long);
             }
         }
         libc::SYS_gettid => return c_long::from(thread::gettid()),
@@ -98,7 +99,7 @@ unsafe fn raw(number: c_long, arguments: Arguments) -> c_long {
             options(nostack),
         );
     }
-    if (-4095..0).contains(&result) { fail(-result as c_int) } else { result }
+    if (-4095..0).contains(&result) { complain(-result as c_int) } else { result }
 }
 
 /// A futex operation through the table; `None` if it is the kernel's.

@@ -59,7 +59,7 @@ pub(crate) fn is_borrowed() -> bool {
 /// Connects signals and scheduler. Before the first fiber.
 pub(crate) fn install() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
-    runtime::set_hooks(deliver::run_pending, deliver::dispatch);
+    runtime::set_hooks(deliver::run_in_wait, deliver::dispatch);
 }
 
 /// In the child of a fork: the tables are its own, and nothing is pending.

@@ -6,7 +6,7 @@
 //! detached, so that its `pthread_t` stays its own as long as POSIX says.
 //!
 //! - [`create`]: `pthread_create`. - [`join`](mod@join): waiting for the end. - [`exit`]: ending early.
-//! - [`about`]: attributes, name, number.
+//! - [`cancel`]: asking a thread to end. - [`about`]: attributes, name, number.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -15,6 +15,7 @@ use timestop_fiber::{block, current, switch};
 use timestop_runtime::{self as runtime, FiberRef};
 
 pub mod about;
+pub mod cancel;
 pub mod create;
 pub mod exit;
 pub mod join;
@@ -28,6 +29,10 @@ mod word {
     pub(super) const RESULT: usize = 3;
     /// A [`super::stage`], as an atomic.
     pub(super) const JOIN: usize = 4;
+    /// Bits of [`super::cancel`], as an atomic.
+    pub(super) const CANCEL: usize = 5;
+    /// Where unwinding ends: a buffer of [`super::exit`]; 0 where there is none.
+    pub(super) const BASE: usize = 6;
 }
 
 /// States of an adopted thread, in word JOIN.
@@ -114,6 +119,7 @@ pub(crate) fn look_up() {
     create::look_up();
     join::look_up();
     exit::look_up();
+    cancel::look_up();
     about::look_up();
 }
 
@@ -126,7 +132,10 @@ pub(crate) const LINKED: &[*const ()] = &[
     join::pthread_clockjoin_np as *const (),
     join::pthread_detach as *const (),
     exit::pthread_exit as *const (),
-    exit::pthread_cancel as *const (),
+    cancel::pthread_cancel as *const (),
+    cancel::pthread_testcancel as *const (),
+    cancel::pthread_setcancelstate as *const (),
+    cancel::pthread_setcanceltype as *const (),
     about::pthread_getattr_np as *const (),
     about::pthread_setname_np as *const (),
     about::pthread_getname_np as *const (),

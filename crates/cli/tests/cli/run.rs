@@ -44,6 +44,8 @@ macro_rules! programs {
 
 programs! {
     c_threads: Program::c("threads");
+    c_cancel: Program::c("cancel");
+    c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
     c_echo: Program::c("echo");
     c_processes: Program::c("procs");
     python_mix: Program::python("mix", &[]);

@@ -30,8 +30,14 @@ pub(crate) struct Program {
 impl Program {
     /// A program of `tests/programs` in C, built with the system's compiler.
     pub(crate) fn c(name: &str) -> Self {
+        Self::c_with(name, &[])
+    }
+
+    /// The same, built with `flags` too.
+    pub(crate) fn c_with(name: &str, flags: &[&str]) -> Self {
         let source = source(&format!("{name}.c"));
-        Self::compile(&["-Wall", "-Wextra"], |compiler| compiler.arg(source).spawn())
+        let flags: Vec<&str> = ["-Wall", "-Wextra"].iter().chain(flags).copied().collect();
+        Self::compile(&flags, |compiler| compiler.arg(source).spawn())
     }
 
     /// A small program in C that is given as text, built with `flags`.

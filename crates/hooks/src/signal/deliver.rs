@@ -20,6 +20,7 @@ use super::actions::{self, Action, Set, bit};
 use super::pending;
 use crate::call::{self, Sysno};
 use crate::system_call;
+use crate::thread::cancel;
 
 /// Words of a fiber's record that the signal hooks keep. Threads have those below 8,
 /// locks those below 16.
@@ -244,6 +245,13 @@ fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
     // SAFETY: as above. The OS thread's own mask comes back with the frame.
     unsafe { mask.cast::<Set>().write(kernels) };
     fiber.unpin();
+}
+
+/// What an interrupted wait of the calling fiber comes to: its handlers run, and it ends where the
+/// fiber has been asked to.
+pub(super) fn run_in_wait(fiber: FiberRef) -> Ran {
+    let ran = run_pending(fiber);
+    if cancel::is_due(fiber) { Ran::Interrupt } else { ran }
 }
 
 /// Runs the handlers that wait for the calling fiber, on its own stack; they may suspend it.

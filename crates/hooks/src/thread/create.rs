@@ -10,10 +10,10 @@ use libc::{pthread_attr_t, pthread_t};
 use timestop_runtime::futex;
 use timestop_runtime::{self as runtime, FiberRef, Start};
 
-use super::{adopting, on_carriers_block, stage, state, word};
+use super::{adopting, exit, on_carriers_block, stage, state, word};
 use crate::real;
 
-type Routine = extern "C" fn(*mut c_void) -> *mut c_void;
+type Routine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 real! {
     fn real_create: unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Routine, *mut c_void) -> c_int = c"pthread_create";
@@ -103,7 +103,8 @@ unsafe fn run(_: usize) {
     let routine = fiber.user_word(word::ROUTINE).get();
     // SAFETY: stored by `pthread_create` from a value of this type.
     let routine: Routine = unsafe { std::mem::transmute(routine) };
-    let result = routine(fiber.user_word(word::ARGUMENT).get() as *mut c_void);
+    let argument = fiber.user_word(word::ARGUMENT).get() as *mut c_void;
+    let result = exit::with_base(|| routine(argument));
     fiber.user_word(word::RESULT).set(result as usize);
 }
 /// Last of all on an adopted thread: whoever joins it may go on.

@@ -10,7 +10,7 @@ use libc::{clockid_t, pthread_t, timespec};
 use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{self as runtime, FiberRef, Outcome, Reason};
 
-use super::{adopted, stage, state, word};
+use super::{adopted, cancel, stage, state, word};
 use crate::call::{monotonic, nanoseconds};
 use crate::real;
 
@@ -28,6 +28,9 @@ fn join(fiber: FiberRef, result: *mut *mut c_void, deadline: Option<u64>, wait: 
         return libc::EDEADLK;
     }
     let state = state(fiber);
+    if wait {
+        cancel::point();
+    }
     loop {
         match state.load(Ordering::Acquire) {
             stage::NONE | stage::DETACHED | stage::TAKEN => return libc::EINVAL,
@@ -35,10 +38,12 @@ fn join(fiber: FiberRef, result: *mut *mut c_void, deadline: Option<u64>, wait: 
             _ if !wait => return libc::EBUSY,
             now => {
                 let key = state.as_ptr() as usize;
-                let wait = Wait { deadline, ..Wait::on(key, Reason::Join) };
+                let wait = Wait { deadline, breakable: true, ..Wait::on(key, Reason::Join) };
                 let waited = futex::wait(wait, || state.load(Ordering::Acquire) == now, || {});
-                if waited.outcome == Some(Outcome::TimedOut) {
-                    return libc::ETIMEDOUT;
+                match waited.outcome {
+                    Some(Outcome::TimedOut) => return libc::ETIMEDOUT,
+                    Some(Outcome::Interrupted) => cancel::point(),
+                    _ => {}
                 }
             }
         }
@@ -63,7 +68,7 @@ fn join(fiber: FiberRef, result: *mut *mut c_void, deadline: Option<u64>, wait: 
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+pub unsafe extern "C-unwind" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
     match adopted(thread) {
         Some(fiber) => join(fiber, result, None, true),
         // SAFETY: as the caller vouches.
@@ -91,7 +96,7 @@ pub unsafe extern "C" fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_timedjoin_np(
+pub unsafe extern "C-unwind" fn pthread_timedjoin_np(
     thread: pthread_t,
     result: *mut *mut c_void,
     at: *const timespec,
@@ -110,7 +115,7 @@ pub unsafe extern "C" fn pthread_timedjoin_np(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_clockjoin_np(
+pub unsafe extern "C-unwind" fn pthread_clockjoin_np(
     thread: pthread_t,
     result: *mut *mut c_void,
     clock: clockid_t,
