@@ -44,6 +44,7 @@ macro_rules! programs {
 
 programs! {
     c_threads: Program::c("threads");
+    c_c11: Program::c("c11");
     c_cancel: Program::c("cancel");
     c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
     c_echo: Program::c("echo");
@@ -69,6 +70,14 @@ fn a_thousand_connections_take_few_os_threads() {
     assert!(fibers.status.success(), "{}", text(&fibers.stderr));
     assert_eq!(text(&fibers.stdout), "PASS 1000 connections\n");
     assert!(os_threads(&fibers.stderr) < 10, "{}", text(&fibers.stderr));
+}
+
+#[test]
+fn threads_of_c11_take_few_os_threads() {
+    let fibers = Program::c("c11").on_fibers();
+    assert!(fibers.status.success(), "{}", text(&fibers.stderr));
+    assert_eq!(text(&fibers.stdout), "PASS 200 threads\nPASS exit, detach\n");
+    assert!(os_threads(&fibers.stderr) < 20, "{}", text(&fibers.stderr));
 }
 
 #[test]

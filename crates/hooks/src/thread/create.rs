@@ -13,7 +13,8 @@ use timestop_runtime::{self as runtime, FiberRef, Start};
 use super::{adopting, exit, on_carriers_block, stage, state, word};
 use crate::real;
 
-type Routine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+/// First function of a thread.
+pub type Routine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 real! {
     fn real_create: unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Routine, *mut c_void) -> c_int = c"pthread_create";
