@@ -51,6 +51,7 @@ pub fn install() {
         rwlock::LINKED,
         semaphore::LINKED,
         signal::LINKED,
+        signal::jump::LINKED,
         socket::LINKED,
         thread::LINKED,
         time::LINKED,

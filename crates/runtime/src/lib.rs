@@ -47,5 +47,6 @@ not_under_loom! {
         Settings, carrier_thread_pointer, is_started, settings, start, start_on_this_thread,
     };
     pub use stats::{Stats, stats};
+    pub(crate) use wait::wait_listed;
     pub use wait::{Outcome, set_asked, sleep_until, wait_until};
 }

@@ -48,6 +48,7 @@ programs! {
     c_cancel: Program::c("cancel");
     c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
     c_echo: Program::c("echo");
+    c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");
     python_mix: Program::python("mix", &[]);
     python_threads: Program::python("threads10k", &["1000"]);
