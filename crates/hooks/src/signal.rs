@@ -82,6 +82,7 @@ pub fn became_fiber(fiber: FiberRef) {
     let mask = actions::set_kernel_mask(0);
     actions::keep(mask, false);
     deliver::mask(fiber).store(mask, Ordering::Relaxed);
+    crate::credentials::became_fiber(fiber);
 }
 
 /// How many handlers have run on a fiber.

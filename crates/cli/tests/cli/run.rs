@@ -47,6 +47,7 @@ programs! {
     c_c11: Program::c("c11");
     c_cancel: Program::c("cancel");
     c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
+    c_credentials: Program::c("credentials");
     c_echo: Program::c("echo");
     c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");
