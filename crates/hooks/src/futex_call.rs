@@ -22,7 +22,7 @@ use timestop_runtime::{Outcome, Reason, is_started};
 
 use crate::call::{Sysno, complain, error_of, fail, monotonic, nanoseconds};
 use crate::waiting::from_now;
-use crate::{system_call, thread, time};
+use crate::{kernel_view, system_call, thread, time};
 
 /// What `syscall` was given after the number.
 type Arguments = [usize; 6];
@@ -68,8 +68,14 @@ pub unsafe extern "C" fn syscall(
                 error => fail(error),
             };
         }
+        _ if kernel_view::is_one(number, first) => {
+            if let Err(error) = kernel_view::bind() {
+                return complain(error);
+            }
+        }
         _ => {}
     }
+    let first = kernel_view::thread_argument(number, first);
     // SAFETY: as the caller vouches.
     unsafe { raw(number, [first, second, third, fourth, fifth, sixth]) }
 }

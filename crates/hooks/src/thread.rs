@@ -7,6 +7,7 @@
 //!
 //! - [`create`]: `pthread_create`. - [`join`](mod@join): waiting for the end. - [`exit`]: ending early.
 //! - [`cancel`]: asking a thread to end. - [`about`]: attributes, name, number.
+//! - [`schedule`]: class, affinity, CPU clock.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -19,6 +20,7 @@ pub mod cancel;
 pub mod create;
 pub mod exit;
 pub mod join;
+pub mod schedule;
 
 pub use about::{gettid, name_of};
 
@@ -121,6 +123,7 @@ pub(crate) fn look_up() {
     exit::look_up();
     cancel::look_up();
     about::look_up();
+    schedule::look_up();
 }
 
 /// The addresses of this family, so that the linker keeps them.
@@ -140,4 +143,10 @@ pub(crate) const LINKED: &[*const ()] = &[
     about::pthread_setname_np as *const (),
     about::pthread_getname_np as *const (),
     about::gettid as *const (),
+    schedule::pthread_setschedparam as *const (),
+    schedule::pthread_getschedparam as *const (),
+    schedule::pthread_setschedprio as *const (),
+    schedule::pthread_setaffinity_np as *const (),
+    schedule::pthread_getaffinity_np as *const (),
+    schedule::pthread_getcpuclockid as *const (),
 ];

@@ -42,6 +42,7 @@ not_under_loom! {
     pub use deadlock::{Deadlock, outside_wait};
     pub use fiber::{FiberRef, Name, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
+    pub use sched::spare::{NoCarrier, retire};
     pub use snapshot::{Snapshot, snapshots};
     pub use start::{
         Settings, carrier_thread_pointer, is_started, settings, start, start_on_this_thread,

@@ -45,6 +45,7 @@ macro_rules! programs {
 programs! {
     c_threads: Program::c("threads");
     c_c11: Program::c("c11");
+    c_bound: Program::c("bound");
     c_cancel: Program::c("cancel");
     c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
     c_credentials: Program::c("credentials");
