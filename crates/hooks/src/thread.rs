@@ -6,7 +6,7 @@
 //! detached, so that its `pthread_t` stays its own as long as POSIX says.
 //!
 //! - [`create`]: `pthread_create`. - [`join`](mod@join): waiting for the end. - [`exit`]: ending early.
-//! - [`cancel`]: asking a thread to end. - [`about`]: attributes, name, number.
+//! - [`cancel`](mod@cancel): asking a thread to end. - [`about`]: attributes, name, number.
 //! - [`schedule`]: class, affinity, CPU clock.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
