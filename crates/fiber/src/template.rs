@@ -290,9 +290,13 @@ fn malloc_is_libcs() -> bool {
     object(libc::malloc as *const ()) == object(libc::gnu_get_libc_version as *const ())
 }
 
+/// Every signal but the one by which libc has each thread change its credentials: who does not answer
+/// it holds up `setuid`.
+pub(crate) const ALL_SIGNALS: u64 = !(1 << (33 - 1));
+
 /// Blocks every signal for the calling thread and returns the mask before.
 pub(crate) fn block_signals() -> u64 {
-    let (all, mut before) = (u64::MAX, 0_u64);
+    let (all, mut before) = (ALL_SIGNALS, 0_u64);
     // SAFETY: the kernel's signal set is one u64 on x86-64.
     let _ = unsafe {
         syscalls::raw_syscall!(

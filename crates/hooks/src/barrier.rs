@@ -53,7 +53,8 @@ pub unsafe extern "C" fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -
         now != count
     };
     let key = barrier as usize + EXACT;
-    let waited = futex::wait(Wait::on(key, Reason::Barrier), incomplete, || {});
+    let wait = Wait { exact: true, ..Wait::on(key, Reason::Barrier) };
+    let waited = futex::wait(wait, incomplete, || {});
     if waited.outcome.is_some() {
         return 0;
     }

@@ -5,6 +5,8 @@ use std::ffi::c_int;
 pub use syscalls::Sysno;
 use timestop_runtime::{FiberRef, Outcome};
 
+use crate::thread::cancel;
+
 /// The fiber that may be suspended here: `None` on an OS thread, while the fiber is pinned to one,
 /// and while a child of `vfork` runs in the fiber's memory.
 #[inline(always)]
@@ -97,9 +99,19 @@ pub fn answer<R: Minus1>(outcome: Result<usize, c_int>) -> R {
     }
 }
 
-/// −1, with `errno` set.
+/// −1, with `errno` set. With `EINTR` a cancellation point: what ended the wait may have been a request
+/// to end, and the call has done nothing.
 #[inline]
 pub fn fail<R: Minus1>(number: c_int) -> R {
+    if number == libc::EINTR {
+        cancel::point();
+    }
+    complain(number)
+}
+
+/// −1, with `errno` set: for calls that are no cancellation points.
+#[inline]
+pub fn complain<R: Minus1>(number: c_int) -> R {
     set_errno(number);
     R::MINUS_1
 }

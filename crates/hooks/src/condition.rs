@@ -19,6 +19,7 @@ use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{FiberRef, Outcome, Reason, is_started};
 
+use crate::thread::cancel;
 use crate::waiting::{self, LOOK_AGAIN, Until};
 use crate::{call, mutex, real};
 
@@ -81,9 +82,12 @@ unsafe fn wait(condition: Condition, mutex: Mutex, until: Until) -> c_int {
     if unsafe { mutex::is_anothers(mutex) } {
         return libc::EPERM;
     }
+    cancel::point();
     let fiber = call::fiber();
     let ticket = fiber.map_or(0, |fiber| kept_ticket(fiber, condition));
-    let what = Wait { deadline, ticket, ..Wait::on(key(condition), Reason::Condition) };
+    // A signal may end the wait early, as if woken for no reason: so a request to end is obeyed.
+    let what =
+        Wait { deadline, ticket, breakable: true, ..Wait::on(key(condition), Reason::Condition) };
     let waited = futex::wait(
         what,
         || true,
@@ -93,14 +97,16 @@ unsafe fn wait(condition: Condition, mutex: Mutex, until: Until) -> c_int {
         },
     );
     let timed_out = waited.outcome == Some(Outcome::TimedOut);
+    let woken = waited.outcome == Some(Outcome::Woken);
     if let Some(fiber) = fiber {
-        keep_ticket(fiber, condition, if timed_out { waited.ticket } else { 0 });
+        keep_ticket(fiber, condition, if woken { 0 } else { waited.ticket });
     }
     // SAFETY: as the caller vouches.
-    match unsafe { mutex::lock(mutex, None) } {
-        0 if timed_out => libc::ETIMEDOUT,
-        answer => answer,
+    let locked = unsafe { mutex::lock(mutex, None) };
+    if !woken {
+        cancel::point(); // with the mutex, as cleanup handlers expect
     }
+    if locked == 0 && timed_out { libc::ETIMEDOUT } else { locked }
 }
 
 /// The fiber's place on this condition, 0 if it has none.
@@ -123,7 +129,7 @@ fn keep_ticket(fiber: FiberRef, condition: Condition, ticket: u64) {
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_wait(condition: Condition, mutex: Mutex) -> c_int {
+pub unsafe extern "C-unwind" fn pthread_cond_wait(condition: Condition, mutex: Mutex) -> c_int {
     // SAFETY: as the caller vouches.
     if unsafe { is_ours(condition, mutex) } {
         // SAFETY: as the caller vouches.
@@ -139,7 +145,7 @@ pub unsafe extern "C" fn pthread_cond_wait(condition: Condition, mutex: Mutex) -
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_timedwait(
+pub unsafe extern "C-unwind" fn pthread_cond_timedwait(
     condition: Condition,
     mutex: Mutex,
     until: *const timespec,
@@ -162,7 +168,7 @@ pub unsafe extern "C" fn pthread_cond_timedwait(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_clockwait(
+pub unsafe extern "C-unwind" fn pthread_cond_clockwait(
     condition: Condition,
     mutex: Mutex,
     clock: clockid_t,

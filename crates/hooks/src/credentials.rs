@@ -1,17 +1,28 @@
-//! Who the process is: `setuid` and its kin, once there are fibers.
+//! Who the process is: `setuid` and its kin, for all OS threads at once.
 //!
-//! The kernel keeps credentials for each thread; libc changes all threads by a signal that each must
-//! answer in its own `struct pthread`. A carrier that runs a fiber would answer in the fiber's, and
-//! libc would wait for ever. Until carriers answer for themselves, a change after the first fiber is
-//! refused with `EAGAIN`, which POSIX has for "cannot now": better than a hang, or than a process that
-//! is half somebody else. Before the first fiber (where servers drop their privileges) it is libc's.
+//! The kernel keeps credentials for each thread; libc changes all threads by a signal, [`SIGNAL`], that
+//! each must answer in its own `struct pthread`. A carrier that runs a fiber would answer in the
+//! fiber's, and libc would ask for ever. So once there are fibers a handler of ours comes before
+//! libc's, and calls it with the thread pointer that libc's list has for the OS thread. The runtime's
+//! own threads leave that one signal open. The call itself runs with the carrier's thread pointer, as
+//! all that works on libc's list.
+//!
+//! Fibers that run while another calls may be the one user or the other, as on threads.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use libc::{gid_t, uid_t};
+use libc::{gid_t, siginfo_t, uid_t};
+use timestop_fiber::lock::Lock;
+use timestop_fiber::switch;
+use timestop_runtime::{FiberRef, carrier_thread_pointer, is_started, sys};
 
-use crate::call::fail;
-use crate::real;
+use crate::call::{self, Sysno, set_errno};
+use crate::thread::on_carriers_block;
+use crate::{real, system_call};
+
+/// libc's `SIGSETXID`.
+const SIGNAL: c_int = 33;
 
 real! {
     fn real_setuid: unsafe extern "C" fn(uid_t) -> c_int = c"setuid";
@@ -25,22 +36,99 @@ real! {
     fn real_setgroups: unsafe extern "C" fn(usize, *const gid_t) -> c_int = c"setgroups";
 }
 
-/// Defines hooks that refuse once there are fibers.
-macro_rules! refuse_with_fibers {
+/// `struct kernel_sigaction`.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+struct Action {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
+
+/// libc's handler of the signal.
+static LIBCS: AtomicUsize = AtomicUsize::new(0);
+
+/// The OS thread that became a fiber as it ran: libc knows it by the block that the fiber has.
+static FIRST_THREAD: AtomicU32 = AtomicU32::new(0);
+static FIRST_BLOCK: AtomicUsize = AtomicUsize::new(0);
+
+/// The calling OS thread goes on as a fiber, with the block it has.
+pub(crate) fn became_fiber(fiber: FiberRef) {
+    FIRST_BLOCK.store(fiber.pthread(), Ordering::Relaxed);
+    FIRST_THREAD.store(sys::thread_id(), Ordering::Release);
+}
+
+/// The thread pointer by which libc's list knows the calling OS thread.
+fn listed() -> usize {
+    if FIRST_THREAD.load(Ordering::Acquire) == sys::thread_id() {
+        return FIRST_BLOCK.load(Ordering::Relaxed);
+    }
+    match FiberRef::current() {
+        Some(fiber) => carrier_thread_pointer(fiber),
+        None => switch::thread_pointer(),
+    }
+}
+
+extern "C" fn answer(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+    // SAFETY: only `stand_before` writes the word.
+    let libcs: Handler = unsafe { std::mem::transmute(LIBCS.load(Ordering::Acquire)) };
+    let (own, listed) = (switch::thread_pointer(), listed());
+    // SAFETY: a whole block. libc's handler makes system calls and changes atomic words of its
+    // `struct pthread`; no other signal comes meanwhile.
+    unsafe { switch::set_thread_pointer(listed) };
+    libcs(signal, info, context);
+    // SAFETY: back to the block that was interrupted.
+    unsafe { switch::set_thread_pointer(own) };
+}
+
+/// Puts our handler before libc's.
+fn stand_before() {
+    static ONE: Lock<()> = Lock::new(());
+    let _one = ONE.lock();
+    let mut now = Action::default();
+    // SAFETY: the kernel writes one record.
+    let asked = unsafe { system_call!(Sysno::rt_sigaction, SIGNAL, 0, &raw mut now, 8) };
+    let ours = answer as *const () as usize;
+    // libc installs its own with the first thread, of which the runtime has some.
+    if asked.is_err() || now.handler == ours || now.handler <= libc::SIG_IGN {
+        return;
+    }
+    LIBCS.store(now.handler, Ordering::Release);
+    let new = Action { handler: ours, mask: u64::MAX, ..now };
+    // SAFETY: the kernel reads one record; the handler lives for ever.
+    let _ = unsafe { system_call!(Sysno::rt_sigaction, SIGNAL, &raw const new, 0, 8) };
+}
+
+/// Makes a call that changes all OS threads.
+fn on_all(call: impl FnOnce() -> c_int) -> c_int {
+    if !is_started() || call::is_in_vfork_child() {
+        return call();
+    }
+    stand_before();
+    let (result, error) = on_carriers_block(|| (call(), call::errno()));
+    if result != 0 {
+        set_errno(error);
+    }
+    result
+}
+
+/// Defines the hooks.
+macro_rules! for_all {
     ($($name:ident($($argument:ident: $type:ty),*) = $real:ident;)*) => {
         $(
-            #[doc = concat!("See `", stringify!($name), "(2)`. With fibers: `EAGAIN`.")]
+            #[doc = concat!("See `", stringify!($name), "(2)`.")]
             ///
             /// # Safety
             ///
             /// As libc's.
             #[unsafe(no_mangle)]
             pub unsafe extern "C" fn $name($($argument: $type),*) -> c_int {
-                if timestop_runtime::is_started() {
-                    return fail(libc::EAGAIN);
-                }
-                // SAFETY: as the caller vouches.
-                unsafe { $real()($($argument),*) }
+                on_all(|| {
+                    // SAFETY: as the caller vouches.
+                    unsafe { $real()($($argument),*) }
+                })
             }
         )*
 
@@ -49,7 +137,7 @@ macro_rules! refuse_with_fibers {
     };
 }
 
-refuse_with_fibers! {
+for_all! {
     setuid(user: uid_t) = real_setuid;
     setgid(group: gid_t) = real_setgid;
     seteuid(user: uid_t) = real_seteuid;

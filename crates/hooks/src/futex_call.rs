@@ -20,9 +20,9 @@ use libc::timespec;
 use timestop_runtime::futex::{self, Wait, Waited};
 use timestop_runtime::{Outcome, Reason, is_started};
 
-use crate::call::{Sysno, answer, error_of, fail, monotonic, nanoseconds};
+use crate::call::{Sysno, complain, error_of, fail, monotonic, nanoseconds};
 use crate::waiting::from_now;
-use crate::{system_call, thread, time};
+use crate::{kernel_view, system_call, thread, time};
 
 /// What `syscall` was given after the number.
 type Arguments = [usize; 6];
@@ -47,7 +47,8 @@ pub unsafe extern "C" fn syscall(
             let arguments = [first, second, third, fourth, fifth, sixth];
             // SAFETY: as the caller vouches.
             if let Some(outcome) = unsafe { futex(arguments) } {
-                return answer(outcome);
+                // std and others build locks on this: it is no cancellation point.
+                return outcome.map_or_else(complain, |value| value as c_long);
             }
         }
         libc::SYS_gettid => return c_long::from(thread::gettid()),
@@ -67,8 +68,14 @@ pub unsafe extern "C" fn syscall(
                 error => fail(error),
             };
         }
+        _ if kernel_view::is_one(number, first) => {
+            if let Err(error) = kernel_view::bind() {
+                return complain(error);
+            }
+        }
         _ => {}
     }
+    let first = kernel_view::thread_argument(number, first);
     // SAFETY: as the caller vouches.
     unsafe { raw(number, [first, second, third, fourth, fifth, sixth]) }
 }
@@ -98,7 +105,7 @@ unsafe fn raw(number: c_long, arguments: Arguments) -> c_long {
             options(nostack),
         );
     }
-    if (-4095..0).contains(&result) { fail(-result as c_int) } else { result }
+    if (-4095..0).contains(&result) { complain(-result as c_int) } else { result }
 }
 
 /// A futex operation through the table; `None` if it is the kernel's.

@@ -13,6 +13,7 @@ use timestop_runtime::{FiberRef, sys};
 
 use crate::call::{self, Sysno, answer};
 use crate::system_call;
+use crate::thread::cancel;
 
 type Outcome = Result<usize, c_int>;
 
@@ -21,6 +22,9 @@ const RWF_NOWAIT: c_int = 8;
 /// Why a fiber's I/O must fail before it is tried: cancelled, or past its deadline.
 #[inline]
 pub(crate) fn check(fiber: FiberRef) -> Result<(), c_int> {
+    if cancel::is_due(fiber) {
+        return Err(libc::EINTR); // on its way out it is obeyed
+    }
     if fiber.is_cancelled() {
         return Err(libc::ECANCELED);
     }

@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod descriptors;
 pub mod futex_call;
 pub mod io;
+pub mod kernel_view;
 pub mod keys;
 pub mod library;
 pub mod mutex;
@@ -42,6 +43,7 @@ pub fn install() {
         descriptors::LINKED,
         futex_call::LINKED,
         io::LINKED,
+        kernel_view::LINKED,
         keys::LINKED,
         library::LINKED,
         mutex::LINKED,
@@ -51,6 +53,7 @@ pub fn install() {
         rwlock::LINKED,
         semaphore::LINKED,
         signal::LINKED,
+        signal::jump::LINKED,
         socket::LINKED,
         thread::LINKED,
         time::LINKED,

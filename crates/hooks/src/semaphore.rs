@@ -18,6 +18,7 @@ use timestop_runtime::{Reason, is_started};
 
 use crate::call::{self, fail};
 use crate::real;
+use crate::thread::cancel;
 use crate::waiting::{self, TRY_AGAIN, Until};
 
 type Semaphore = *mut sem_t;
@@ -49,6 +50,7 @@ unsafe fn is_ours(semaphore: Semaphore) -> bool {
 ///
 /// `semaphore` is initialised, the time of `until` valid memory.
 unsafe fn wait(semaphore: Semaphore, until: Until) -> c_int {
+    cancel::point();
     let errno = call::errno();
     // SAFETY: as the caller vouches. libc checks the time first, too.
     let deadline = match unsafe { waiting::deadline(until) } {
@@ -75,7 +77,7 @@ unsafe fn wait(semaphore: Semaphore, until: Until) -> c_int {
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_wait(semaphore: Semaphore) -> c_int {
+pub unsafe extern "C-unwind" fn sem_wait(semaphore: Semaphore) -> c_int {
     // SAFETY: as the caller vouches.
     if unsafe { is_ours(semaphore) } {
         // SAFETY: as the caller vouches.
@@ -91,7 +93,10 @@ pub unsafe extern "C" fn sem_wait(semaphore: Semaphore) -> c_int {
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_timedwait(semaphore: Semaphore, until: *const timespec) -> c_int {
+pub unsafe extern "C-unwind" fn sem_timedwait(
+    semaphore: Semaphore,
+    until: *const timespec,
+) -> c_int {
     // SAFETY: as the caller vouches.
     if unsafe { is_ours(semaphore) } {
         // SAFETY: as the caller vouches.
@@ -107,7 +112,7 @@ pub unsafe extern "C" fn sem_timedwait(semaphore: Semaphore, until: *const times
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_clockwait(
+pub unsafe extern "C-unwind" fn sem_clockwait(
     semaphore: Semaphore,
     clock: clockid_t,
     until: *const timespec,

@@ -14,8 +14,7 @@
 //! of them for a fiber blocks nothing.
 //!
 //! Not covered:
-//! - A handler that leaves by `siglongjmp` while its fiber waits, or that interrupted computing code:
-//!   the fiber keeps the handler's mask and stays on its OS thread.
+//! - A handler that leaves a barrier's wait by `siglongjmp`.
 //! - `SA_ONSTACK` in fibers: handlers of asynchronous signals run on the fiber's own stack when they
 //!   run in a wait, and on the OS thread's alternate stack else.
 //! - A signal sent to one OS thread by its number while that thread holds a lock of the runtime goes
@@ -39,6 +38,7 @@ use actions::{Action, Set, bit};
 
 mod actions;
 mod deliver;
+pub mod jump;
 pub mod more;
 mod pending;
 pub mod send;
@@ -60,7 +60,7 @@ pub(crate) fn is_borrowed() -> bool {
 /// Connects signals and scheduler. Before the first fiber.
 pub(crate) fn install() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
-    runtime::set_hooks(deliver::run_pending, deliver::dispatch);
+    runtime::set_hooks(deliver::run_in_wait, deliver::dispatch);
     preempt::set_foreign(deliver::shim);
 }
 
@@ -84,6 +84,7 @@ pub fn became_fiber(fiber: FiberRef) {
     let mask = actions::set_kernel_mask(0);
     actions::keep(mask, false);
     deliver::mask(fiber).store(mask, Ordering::Relaxed);
+    crate::credentials::became_fiber(fiber);
 }
 
 /// Has `function`, which must be async-signal-safe, called wherever a signal's default action would be
@@ -339,6 +340,7 @@ pub(crate) fn look_up_all() {
     actions::look_up();
     send::look_up();
     more::look_up();
+    jump::look_up();
 }
 
 /// The addresses of this family, so that the linker keeps them.

@@ -56,7 +56,7 @@ fn accept_on_fiber(fiber: FiberRef, listener: c_int, call: impl Fn() -> Outcome)
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn accept4(
+pub unsafe extern "C-unwind" fn accept4(
     listener: c_int,
     address: *mut sockaddr,
     length: *mut socklen_t,
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn accept4(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn accept(
+pub unsafe extern "C-unwind" fn accept(
     listener: c_int,
     address: *mut sockaddr,
     length: *mut socklen_t,
@@ -153,7 +153,7 @@ fn connect_on_fiber(fiber: FiberRef, socket: c_int, call: impl Fn() -> Outcome) 
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn connect(
+pub unsafe extern "C-unwind" fn connect(
     socket: c_int,
     address: *const sockaddr,
     length: socklen_t,

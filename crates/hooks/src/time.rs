@@ -11,6 +11,7 @@ use timestop_runtime::{Outcome, sleep_until, sys};
 
 use crate::call::{self, Sysno, answer, fail, monotonic, nanoseconds};
 use crate::system_call;
+use crate::thread::cancel;
 
 /// See `clock_nanosleep(2)`.
 ///
@@ -18,7 +19,7 @@ use crate::system_call;
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn clock_nanosleep(
+pub unsafe extern "C-unwind" fn clock_nanosleep(
     clock: clockid_t,
     flags: c_int,
     request: *const timespec,
@@ -27,6 +28,7 @@ pub unsafe extern "C" fn clock_nanosleep(
     let known =
         matches!(clock, libc::CLOCK_REALTIME | libc::CLOCK_MONOTONIC | libc::CLOCK_BOOTTIME);
     let Some(fiber) = call::fiber().filter(|_| known) else {
+        cancel::point();
         // SAFETY: as the caller vouches.
         let slept = unsafe { system_call!(Sysno::clock_nanosleep, clock, flags, request, remain) };
         return slept.err().unwrap_or(0);
@@ -35,8 +37,10 @@ pub unsafe extern "C" fn clock_nanosleep(
     let Some(time) = nanoseconds(unsafe { &*request }) else { return libc::EINVAL };
     let absolute = flags & libc::TIMER_ABSTIME != 0;
     let deadline = if absolute { monotonic(clock, time) } else { sys::now().saturating_add(time) };
+    cancel::point();
     match sleep_until(fiber, deadline) {
         Outcome::Interrupted => {
+            cancel::point();
             if !absolute && !remain.is_null() {
                 let left = deadline.saturating_sub(sys::now());
                 let left = timespec {
@@ -58,7 +62,10 @@ pub unsafe extern "C" fn clock_nanosleep(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nanosleep(request: *const timespec, remain: *mut timespec) -> c_int {
+pub unsafe extern "C-unwind" fn nanosleep(
+    request: *const timespec,
+    remain: *mut timespec,
+) -> c_int {
     // SAFETY: as the caller vouches.
     match unsafe { clock_nanosleep(libc::CLOCK_MONOTONIC, 0, request, remain) } {
         0 => 0,
@@ -68,7 +75,7 @@ pub unsafe extern "C" fn nanosleep(request: *const timespec, remain: *mut timesp
 
 /// See `usleep(3)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn usleep(microseconds: c_uint) -> c_int {
+pub extern "C-unwind" fn usleep(microseconds: c_uint) -> c_int {
     let request = timespec {
         tv_sec: i64::from(microseconds / 1_000_000),
         tv_nsec: i64::from(microseconds % 1_000_000) * 1000,
@@ -79,7 +86,7 @@ pub extern "C" fn usleep(microseconds: c_uint) -> c_int {
 
 /// See `sleep(3)`: the seconds left where a signal came.
 #[unsafe(no_mangle)]
-pub extern "C" fn sleep(seconds: c_uint) -> c_uint {
+pub extern "C-unwind" fn sleep(seconds: c_uint) -> c_uint {
     let errno = call::errno();
     let request = timespec { tv_sec: i64::from(seconds), tv_nsec: 0 };
     let mut remain = timespec { tv_sec: 0, tv_nsec: 0 };

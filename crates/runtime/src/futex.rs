@@ -19,7 +19,7 @@ use timestop_fiber::lock::{Guard, Lock};
 
 use crate::fiber::{FiberRef, Reason};
 use crate::sync::full_fence;
-use crate::{Outcome, sched, sys, wait_until};
+use crate::{Outcome, sched, signal, sys, wait_listed, wait_until};
 
 const BUCKETS: usize = 1024;
 
@@ -92,13 +92,25 @@ pub struct Wait {
     pub reason: Reason,
     /// A place kept from an earlier wait, or 0.
     pub ticket: u64,
+    /// Whether only a waker ends the wait. Else a signal whose handlers have run does too: as if woken
+    /// for no reason, where the wait is not breakable. With `exact` handlers run while the caller stands
+    /// in the queue, and must not leave by `siglongjmp`.
+    pub exact: bool,
 }
 
 impl Wait {
     /// A wait for any waker of `address`, without a deadline.
     #[must_use]
     pub fn on(address: usize, reason: Reason) -> Self {
-        Self { address, bits: ANY, deadline: None, breakable: false, reason, ticket: 0 }
+        Self {
+            address,
+            bits: ANY,
+            deadline: None,
+            breakable: false,
+            reason,
+            ticket: 0,
+            exact: false,
+        }
     }
 }
 
@@ -149,29 +161,25 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
     queued();
     let outcome = match fiber {
         Some(fiber) => {
-            let broken = || what.breakable && fiber.is_interrupted();
-            let outcome = wait_until(
-                fiber,
-                what.reason,
-                // The two lowest bits tell the queues of one object apart.
-                (what.address & !3) as u64,
-                what.deadline,
-                false,
-                || waiter.is_woken() || broken(),
-            );
-            if outcome == Outcome::Woken && !waiter.is_woken() {
-                Outcome::Interrupted
-            } else {
-                outcome
-            }
+            // The two lowest bits tell the queues of one object apart.
+            let argument = (what.address & !3) as u64;
+            let woken = || waiter.is_woken();
+            let wait = if what.exact { wait_until } else { wait_listed };
+            wait(fiber, what.reason, argument, what.deadline, false, woken)
         }
         None if what.deadline.is_none() => {
             crate::outside_wait(|| sleep_in_kernel(&waiter, None, what.breakable))
         }
         None => sleep_in_kernel(&waiter, what.deadline, what.breakable),
     };
-    if outcome != Outcome::Woken && withdraw(&waiter) {
-        return Waited { outcome: Some(Outcome::Woken), ticket };
+    let withdrawn = outcome != Outcome::Woken && !withdraw(&waiter);
+    let mut outcome = if withdrawn { outcome } else { Outcome::Woken };
+    if let Some(fiber) = fiber.filter(|fiber| fiber.is_interrupted()) {
+        // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
+        let ends = signal::ends_wait(fiber, what.reason, what.deadline.is_some());
+        if outcome == Outcome::Interrupted && !(ends && what.breakable) {
+            outcome = Outcome::Woken;
+        }
     }
     Waited { outcome: Some(outcome), ticket }
 }

@@ -46,11 +46,13 @@ not_under_loom! {
     pub use deadlock::{Deadlock, outside_wait, set_own_signal};
     pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
+    pub use sched::spare::{NoCarrier, retire};
     pub use snapshot::{Snapshot, Suspended, snapshots};
     pub use start::{
-        Settings, is_started, settings, start, start_on_this_thread,
+        Settings, carrier_thread_pointer, is_started, settings, start, start_on_this_thread,
     };
     pub use stats::{Refusals, Stats, stats};
     pub use timestop_fiber::current::undisturbed;
+    pub(crate) use wait::wait_listed;
     pub use wait::{Outcome, set_asked, sleep_until, wait_until};
 }

@@ -126,3 +126,10 @@ pub fn is_started() -> bool {
 pub fn settings() -> Option<&'static Settings> {
     sched::started().map(|runtime| &runtime.settings)
 }
+
+/// The thread pointer of the OS thread that runs the fiber now: for the fiber itself, where it is not
+/// preempted.
+#[must_use]
+pub fn carrier_thread_pointer(fiber: FiberRef) -> usize {
+    fiber.carrier().thread_pointer()
+}

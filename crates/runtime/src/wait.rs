@@ -19,7 +19,9 @@ pub enum Outcome {
 /// Suspends the running fiber until `done`, a deadline, a signal or its cancellation.
 ///
 /// Whoever makes `done` true then unparks the fiber. With `breakable`, signals, cancelling and the
-/// fiber's own deadline ([`FiberRef::deadline`]) end the wait; without, `deadline` alone does.
+/// fiber's own deadline ([`FiberRef::deadline`]) end the wait; without, `deadline` alone does. Handlers
+/// of signals run within, so nothing on the caller's stack may be in a list that others follow: a
+/// handler may leave by `siglongjmp`.
 pub fn wait_until(
     fiber: FiberRef,
     reason: Reason,
@@ -28,8 +30,33 @@ pub fn wait_until(
     breakable: bool,
     done: impl Fn() -> bool,
 ) -> Outcome {
+    loop {
+        let outcome = wait_listed(fiber, reason, argument, deadline, breakable, &done);
+        if !fiber.is_interrupted() {
+            return outcome;
+        }
+        let ends = signal::ends_wait(fiber, reason, deadline.is_some()) && breakable;
+        if done() {
+            return Outcome::Woken;
+        }
+        if outcome != Outcome::Interrupted || ends {
+            return outcome;
+        }
+    }
+}
+
+/// The same for a caller that stands in a list, by something on its stack. The wait ends at *every*
+/// signal, with its handlers still to run: the caller takes itself off the list and calls
+/// [`signal::ends_wait`].
+pub(crate) fn wait_listed(
+    fiber: FiberRef,
+    reason: Reason,
+    argument: u64,
+    deadline: Option<u64>,
+    breakable: bool,
+    done: impl Fn() -> bool,
+) -> Outcome {
     let own = if breakable { fiber.deadline() } else { u64::MAX };
-    let limited = deadline.is_some();
     let deadline = deadline.unwrap_or(u64::MAX).min(own);
     if done() {
         return Outcome::Woken;
@@ -44,21 +71,7 @@ pub fn wait_until(
             break Outcome::Cancelled;
         }
         if fiber.is_interrupted() {
-            // A handler may wait itself, and a fiber has one timer.
-            if timed {
-                timer::disarm(fiber, sched::wheel);
-            }
-            if signal::ends_wait(fiber, reason, limited) && breakable {
-                break Outcome::Interrupted;
-            }
-            std::mem::forget(fiber.note_wait(reason, argument));
-            if timed {
-                sched::arm_timer(fiber, deadline);
-            }
-            if done() {
-                break Outcome::Woken;
-            }
-            continue;
+            break Outcome::Interrupted;
         }
         if fiber.asked.swap(false, std::sync::atomic::Ordering::Acquire) {
             answer(fiber);
@@ -73,9 +86,6 @@ pub fn wait_until(
     };
     if timed {
         timer::disarm(fiber, sched::wheel);
-    }
-    if fiber.is_interrupted() {
-        signal::ends_wait(fiber, reason, limited);
     }
     // The last look decides: what came together with the deadline has come.
     if done() { Outcome::Woken } else { outcome }

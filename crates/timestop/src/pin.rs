@@ -22,8 +22,9 @@ pub struct Pin {
 /// (`setns`, `unshare`), capabilities (`capset`), the file system's user (`setfsuid`), affinity, scheduling
 /// class. Without a pin such a change would hold for whichever fibers run on that thread later, and
 /// would be lost when the fiber is resumed on another. Undo the change *before* the guard is dropped:
-/// the thread goes on to run others. What cannot be undone belongs on a [`std::thread`] of its own,
-/// spawned by an OS thread.
+/// the thread goes on to run others. Where such a call is made through libc, the fiber is bound to its
+/// OS thread for good by the call itself, and the thread ends with it. For raw system calls pin first;
+/// what they cannot undo belongs on a [`std::thread`] of its own, spawned by an OS thread.
 ///
 /// While pinned, a call that blocks, blocks the OS thread, as it would without fibers. The other
 /// fibers of its worker are handed to another OS thread at once and do not wait. Deadlines and

@@ -44,7 +44,13 @@ macro_rules! programs {
 
 programs! {
     c_threads: Program::c("threads");
+    c_c11: Program::c("c11");
+    c_bound: Program::c("bound");
+    c_cancel: Program::c("cancel");
+    c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
+    c_credentials: Program::c("credentials");
     c_echo: Program::c("echo");
+    c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");
     python_mix: Program::python("mix", &[]);
     python_threads: Program::python("threads10k", &["1000"]);
@@ -67,6 +73,14 @@ fn a_thousand_connections_take_few_os_threads() {
     assert!(fibers.status.success(), "{}", text(&fibers.stderr));
     assert_eq!(text(&fibers.stdout), "PASS 1000 connections\n");
     assert!(os_threads(&fibers.stderr) < 10, "{}", text(&fibers.stderr));
+}
+
+#[test]
+fn threads_of_c11_take_few_os_threads() {
+    let fibers = Program::c("c11").on_fibers();
+    assert!(fibers.status.success(), "{}", text(&fibers.stderr));
+    assert_eq!(text(&fibers.stdout), "PASS 200 threads\nPASS exit, detach\n");
+    assert!(os_threads(&fibers.stderr) < 20, "{}", text(&fibers.stderr));
 }
 
 #[test]

@@ -30,8 +30,15 @@ pub(crate) struct Program {
 impl Program {
     /// A program of `tests/programs` in C, built with the system's compiler.
     pub(crate) fn c(name: &str) -> Self {
+        Self::c_with(name, &[])
+    }
+
+    /// The same, built with `flags` too.
+    pub(crate) fn c_with(name: &str, flags: &[&str]) -> Self {
         let source = source(&format!("{name}.c"));
-        Self::compile("cc", &["-std=c11", "-Wall", "-Wextra"], |cc| cc.arg(source).spawn())
+        let flags: Vec<&str> =
+            ["-std=c11", "-Wall", "-Wextra"].iter().chain(flags).copied().collect();
+        Self::compile("cc", &flags, |cc| cc.arg(source).spawn())
     }
 
     /// A program of `tests/programs` in C++, built with the system's compiler.

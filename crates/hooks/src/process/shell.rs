@@ -12,6 +12,7 @@ use timestop_fiber::lock::Lock;
 
 use super::{posix_spawn, wait};
 use crate::signal::{sigaction, sigprocmask};
+use crate::thread::cancel;
 use crate::{call, real};
 
 real! {
@@ -124,8 +125,10 @@ pub unsafe extern "C" fn system(command: *const c_char) -> c_int {
     let mut status = NOT_FOUND;
     if let Ok(process) = spawn(command, &defaults, &mask) {
         loop {
+            // A request to end waits for the command's end: the signals' actions must come back.
             // SAFETY: room for a status.
-            let ended = unsafe { wait::waitpid(process, &raw mut status, 0) };
+            let wait = || unsafe { wait::waitpid(process, &raw mut status, 0) };
+            let ended = cancel::held(wait);
             if ended == process {
                 break;
             }

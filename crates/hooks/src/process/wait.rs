@@ -16,6 +16,7 @@ use timestop_runtime::reactor::descriptor::{self, Attempt, Direction, Readiness}
 
 use super::close_own;
 use crate::call::{self, Sysno, answer, fail};
+use crate::thread::cancel;
 use crate::{signal, system_call};
 
 /// Our descriptors are numbered from here on, out of the program's way, where the limit allows.
@@ -103,7 +104,7 @@ fn block<T>(fiber: FiberRef, mut call: impl FnMut() -> Result<T, c_int>) -> Resu
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wait4(
+pub unsafe extern "C-unwind" fn wait4(
     process: pid_t,
     status: *mut c_int,
     options: c_int,
@@ -116,6 +117,7 @@ pub unsafe extern "C" fn wait4(
     let Some(fiber) = call::fiber().filter(|_| options & libc::WNOHANG == 0) else {
         return answer(raw(options));
     };
+    cancel::point();
     let look = || match raw(options | libc::WNOHANG) {
         Ok(0) => Ok(None),
         Ok(found) => Ok(Some(found)),
@@ -141,7 +143,11 @@ pub unsafe extern "C" fn wait4(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn waitpid(process: pid_t, status: *mut c_int, options: c_int) -> pid_t {
+pub unsafe extern "C-unwind" fn waitpid(
+    process: pid_t,
+    status: *mut c_int,
+    options: c_int,
+) -> pid_t {
     // SAFETY: as the caller vouches.
     unsafe { wait4(process, status, options, std::ptr::null_mut()) }
 }
@@ -152,7 +158,7 @@ pub unsafe extern "C" fn waitpid(process: pid_t, status: *mut c_int, options: c_
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wait(status: *mut c_int) -> pid_t {
+pub unsafe extern "C-unwind" fn wait(status: *mut c_int) -> pid_t {
     // SAFETY: as the caller vouches.
     unsafe { wait4(-1, status, 0, std::ptr::null_mut()) }
 }
@@ -163,7 +169,11 @@ pub unsafe extern "C" fn wait(status: *mut c_int) -> pid_t {
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t {
+pub unsafe extern "C-unwind" fn wait3(
+    status: *mut c_int,
+    options: c_int,
+    usage: *mut rusage,
+) -> pid_t {
     // SAFETY: as the caller vouches.
     unsafe { wait4(-1, status, options, usage) }
 }
@@ -174,7 +184,7 @@ pub unsafe extern "C" fn wait3(status: *mut c_int, options: c_int, usage: *mut r
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn waitid(
+pub unsafe extern "C-unwind" fn waitid(
     kind: idtype_t,
     id: id_t,
     info: *mut siginfo_t,
@@ -188,6 +198,7 @@ pub unsafe extern "C" fn waitid(
     let Some(fiber) = call::fiber().filter(|_| options & libc::WNOHANG == 0) else {
         return answer(raw(info, options));
     };
+    cancel::point();
     if kind != libc::P_PID || !ends_only {
         return answer(block(fiber, || raw(info, options)));
     }

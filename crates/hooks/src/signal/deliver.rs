@@ -20,6 +20,7 @@ use super::actions::{self, Action, Set, bit};
 use super::pending;
 use crate::call::{self, Sysno};
 use crate::system_call;
+use crate::thread::cancel;
 
 /// Words of a fiber's record that the signal hooks keep. Threads have those below 8,
 /// locks those below 16.
@@ -34,6 +35,8 @@ pub(super) mod word {
     pub(crate) const STACK_SIZE: usize = 20;
     /// How many handlers have run on the fiber.
     pub(crate) const HANDLED: usize = 21;
+    /// The innermost [`super::Frame`], or 0.
+    pub(crate) const FRAME: usize = 22;
 }
 
 fn shared_word(fiber: FiberRef, index: usize) -> &'static AtomicU64 {
@@ -247,6 +250,14 @@ pub(super) fn dispatch() {
     }
 }
 
+/// A stretch of stack on which handlers run on top of interrupted code: for a jump that leaves it.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) previous: usize,
+    /// The stack pointer of the interrupted code.
+    pub(super) interrupted: usize,
+}
+
 /// Runs a fiber's handlers on top of the code that a signal has interrupted.
 fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
     fiber.set_interrupted(false);
@@ -254,6 +265,12 @@ fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
     let context = context.cast::<libc::ucontext_t>();
     // SAFETY: the kernel's record of what was interrupted.
     let kernels = actions::word_of(unsafe { &(*context).uc_sigmask });
+    let innermost = fiber.user_word(word::FRAME);
+    // SAFETY: as above.
+    let registers = unsafe { &(*context).uc_mcontext.gregs };
+    let interrupted = registers[libc::REG_RSP as usize] as usize;
+    let frame = Frame { previous: innermost.get(), interrupted };
+    innermost.set((&raw const frame) as usize);
     while let Some((signal, mut info)) = next(fiber) {
         run_one(fiber, signal, &mut info, context);
     }
@@ -261,7 +278,15 @@ fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
     let mask = unsafe { &raw mut (*context).uc_sigmask };
     // SAFETY: as above. The OS thread's own mask comes back with the frame.
     unsafe { mask.cast::<Set>().write(kernels) };
+    innermost.set(frame.previous);
     fiber.unpin();
+}
+
+/// What an interrupted wait of the calling fiber comes to: its handlers run, and it ends where the
+/// fiber has been asked to.
+pub(super) fn run_in_wait(fiber: FiberRef) -> Ran {
+    let ran = run_pending(fiber);
+    if cancel::is_due(fiber) { Ran::Interrupt } else { ran }
 }
 
 /// Runs the handlers that wait for the calling fiber, on its own stack; they may suspend it.
@@ -330,13 +355,13 @@ fn call_handler(signal: c_int, info: &mut siginfo_t, context: *mut c_void, actio
         return;
     }
     if action.flags & libc::SA_SIGINFO != 0 {
-        type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
+        type WithInfo = extern "C-unwind" fn(c_int, *mut siginfo_t, *mut c_void);
         // SAFETY: SA_SIGINFO says that the handler is of this type.
         let handler: WithInfo = unsafe { std::mem::transmute(action.handler) };
         handler(signal, info, context);
     } else {
         // SAFETY: without SA_SIGINFO it is of this type.
-        let handler: extern "C" fn(c_int) = unsafe { std::mem::transmute(action.handler) };
+        let handler: extern "C-unwind" fn(c_int) = unsafe { std::mem::transmute(action.handler) };
         handler(signal);
     }
 }

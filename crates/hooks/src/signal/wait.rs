@@ -13,6 +13,7 @@ use super::actions::{self, Set};
 use super::{deliver, open_while, pending, replace_mask};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::system_call;
+use crate::thread::cancel;
 
 /// Waits for one of `set` and takes it.
 fn wait_for(fiber: FiberRef, set: Set, deadline: Option<u64>) -> Result<(c_int, siginfo_t), c_int> {
@@ -46,7 +47,7 @@ fn wait_for(fiber: FiberRef, set: Set, deadline: Option<u64>) -> Result<(c_int, 
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigtimedwait(
+pub unsafe extern "C-unwind" fn sigtimedwait(
     set: *const sigset_t,
     info: *mut siginfo_t,
     time: *const timespec,
@@ -55,6 +56,7 @@ pub unsafe extern "C" fn sigtimedwait(
         // SAFETY: as the caller vouches.
         return answer(unsafe { system_call!(Sysno::rt_sigtimedwait, set, info, time, 8) });
     };
+    cancel::point();
     // SAFETY: null, or a time that the caller passes.
     let deadline = match unsafe { time.as_ref() }.map(nanoseconds) {
         None => None,
@@ -81,7 +83,7 @@ pub unsafe extern "C" fn sigtimedwait(
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigwaitinfo(set: *const sigset_t, info: *mut siginfo_t) -> c_int {
+pub unsafe extern "C-unwind" fn sigwaitinfo(set: *const sigset_t, info: *mut siginfo_t) -> c_int {
     // SAFETY: as the caller vouches.
     unsafe { sigtimedwait(set, info, std::ptr::null()) }
 }
@@ -92,7 +94,7 @@ pub unsafe extern "C" fn sigwaitinfo(set: *const sigset_t, info: *mut siginfo_t)
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_int {
+pub unsafe extern "C-unwind" fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_int {
     let errno = call::errno();
     loop {
         // SAFETY: as the caller vouches.
@@ -116,11 +118,12 @@ pub unsafe extern "C" fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_
 ///
 /// As libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sigsuspend(set: *const sigset_t) -> c_int {
+pub unsafe extern "C-unwind" fn sigsuspend(set: *const sigset_t) -> c_int {
     let Some(fiber) = call::fiber() else {
         // SAFETY: as the caller vouches.
         return answer(unsafe { system_call!(Sysno::rt_sigsuspend, set, 8) });
     };
+    cancel::point();
     // SAFETY: the caller passes a set.
     let wanted = actions::word_of(unsafe { &*set });
     let ended = open_while(|| {
@@ -138,10 +141,11 @@ fn wait_for_handler(fiber: FiberRef) -> Outcome {
 
 /// See `pause(2)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn pause() -> c_int {
+pub extern "C-unwind" fn pause() -> c_int {
     let Some(fiber) = call::fiber() else {
         // SAFETY: touches no memory.
         return answer(unsafe { system_call!(Sysno::pause) });
     };
+    cancel::point();
     fail(call::error_of(open_while(|| wait_for_handler(fiber))))
 }

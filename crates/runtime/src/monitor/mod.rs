@@ -204,7 +204,7 @@ impl Monitor {
             }
             let since = carrier.detached.look(fiber, now, carrier.cpu_time());
             if !carrier.is_blocked() {
-                if self.runtime.settings.preempt {
+                if self.runtime.settings.preempt && !fiber.is_pinned() {
                     preempt::request(carrier, fiber, Why::Slice, false);
                 }
             } else if since >= LONG_BLOCKED

@@ -90,7 +90,7 @@ const LONGEST_PAUSE: u64 = 64_000_000;
 
 impl Detached {
     /// The worker has just been taken.
-    pub(super) fn begin(&self, now: u64, cpu: u64) {
+    pub(crate) fn begin(&self, now: u64, cpu: u64) {
         self.since.set(now);
         self.pause.set(super::TICK);
         self.next.set(now + super::TICK);

@@ -23,7 +23,7 @@ use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Reason};
 use crate::sched::{self, Worker};
-use crate::{Outcome, clock, sys, wait_until};
+use crate::{Outcome, clock, signal, sys, wait_listed};
 
 /// Entries of a chunk of the table.
 const CHUNK: usize = 1024;
@@ -319,9 +319,16 @@ impl Attempt {
             Direction::Write => Reason::Write,
         };
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
-        let ended = wait_until(fiber, reason, self.number as u64, deadline, true, told);
+        let mut ended = wait_listed(fiber, reason, self.number as u64, deadline, true, told);
         self.withdraw(&waiter);
         self.waited = true;
+        // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
+        if fiber.is_interrupted()
+            && !signal::ends_wait(fiber, reason, deadline.is_some())
+            && ended == Outcome::Interrupted
+        {
+            ended = Outcome::Woken; // the call goes on: try again
+        }
         match (waiter.told.load(Ordering::Acquire), ended) {
             (told::CLOSED, _) => Readiness::Closed,
             (_, Outcome::Woken) => {
@@ -759,7 +766,7 @@ pub fn wait_any(
             .any(|interest| interest.waiter.told.load(Ordering::Acquire) != told::WAITING)
     };
     let verdict = verdict.unwrap_or_else(|| {
-        match wait_until(fiber, Reason::Poll, listed as u64, deadline, true, told) {
+        match wait_listed(fiber, Reason::Poll, listed as u64, deadline, true, told) {
             Outcome::Woken => Readiness::Ready,
             Outcome::TimedOut => Readiness::TimedOut,
             Outcome::Interrupted => Readiness::Interrupted,
@@ -770,6 +777,12 @@ pub fn wait_any(
         if let Some(attempt) = &interest.attempt {
             attempt.withdraw(&interest.waiter);
         }
+    }
+    if fiber.is_interrupted()
+        && !signal::ends_wait(fiber, Reason::Poll, deadline.is_some())
+        && verdict == Readiness::Interrupted
+    {
+        return Readiness::Ready; // no handler has run: look again
     }
     verdict
 }

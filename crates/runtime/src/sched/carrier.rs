@@ -58,6 +58,8 @@ pub(crate) struct Carrier {
     /// `/proc/self/task/TID/stat`.
     pub(super) stat: Cell<i32>,
     pub(super) thread_id: Cell<u32>,
+    /// Its OS thread ends with the fiber that runs there: see [`super::spare::retire`].
+    pub(super) retired: Cell<bool>,
     /// Next in the list of spares.
     pub(super) next_spare: AtomicPtr<Carrier>,
     /// What the monitor wants of the fiber that runs here.
@@ -85,6 +87,7 @@ impl Carrier {
             after: Cell::new(After::Nothing),
             stat: Cell::new(-1),
             thread_id: Cell::new(0),
+            retired: Cell::new(false),
             next_spare: AtomicPtr::new(std::ptr::null_mut()),
             request: Request::new(),
             why: Cell::new(Why::Slice),
@@ -132,6 +135,7 @@ impl Carrier {
     /// runtime.
     pub(crate) fn adopt(&'static self, worker: &'static Worker) {
         self.owner.reset();
+        self.retired.set(false);
         self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
         self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
@@ -314,7 +318,11 @@ unsafe extern "C" fn resume_loop(argument: usize) -> ! {
     block::begin();
     current::deepen();
     carrier.arrive();
-    super::carrier_loop(carrier)
+    super::carrier_loop(carrier);
+    // Retired. The process's first thread must not end before the process does.
+    loop {
+        let _ = crate::sys::futex_wait(&std::sync::atomic::AtomicU32::new(0), 0, None);
+    }
 }
 
 /// First frame of every fiber.

@@ -481,10 +481,13 @@ fn poll_briefly(worker: &Worker, now: u64) {
     runtime().reactor.poll(Some(0), Some(worker));
 }
 
-/// What a carrier's OS thread does for ever: run its worker, or wait as a spare for one.
-pub(crate) fn carrier_loop(carrier: &'static Carrier) -> ! {
+/// What a carrier's OS thread does until it retires: run its worker, or wait as a spare for one.
+pub(crate) fn carrier_loop(carrier: &'static Carrier) {
     loop {
         let Some(worker) = carrier.worker() else {
+            if carrier.retired.get() {
+                return spare::gone(carrier);
+            }
             spare::wait_for_worker(carrier);
             continue;
         };

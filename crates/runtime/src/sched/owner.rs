@@ -91,6 +91,12 @@ impl Owner {
         self.claim.load(Ordering::Acquire) == TAKEN
     }
 
+    /// The carrier, in the runtime with its worker, gives it away: as if the monitor had taken it. A
+    /// monitor that is about to do that finds its claim gone, and steps back.
+    pub(crate) fn give_up(&self) {
+        self.claim.store(TAKEN, Ordering::Release);
+    }
+
     /// The carrier, in the runtime and without a worker, is about to be given one.
     pub(crate) fn reset(&self) {
         self.place.store(RUNTIME, Ordering::Relaxed);

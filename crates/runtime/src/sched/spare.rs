@@ -13,7 +13,7 @@ use timestop_fiber::lock::Lock;
 use timestop_fiber::switch;
 
 use super::{Carrier, Worker, runtime, wake_carrier};
-use crate::sys;
+use crate::{FiberRef, sys};
 
 /// Spares that are kept ready at least.
 fn wanted() -> usize {
@@ -31,6 +31,8 @@ unsafe impl Send for List {}
 pub(crate) struct Spares {
     list: Lock<List>,
     waiting: AtomicUsize,
+    /// How often a carrier has listed itself: one that is taken at once counts too.
+    listed: AtomicUsize,
     total: AtomicUsize,
     bell: AtomicU32,
 }
@@ -40,6 +42,7 @@ impl Spares {
         Self {
             list: Lock::new(List(std::ptr::null_mut())),
             waiting: AtomicUsize::new(0),
+            listed: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
             bell: AtomicU32::new(0),
         }
@@ -90,6 +93,7 @@ impl Spares {
         carrier.next_spare.store(list.0, Ordering::Relaxed);
         list.0 = std::ptr::from_ref(carrier).cast_mut();
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.listed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -167,7 +171,63 @@ extern "C" fn carrier_main(argument: *mut c_void) -> *mut c_void {
     carrier.stat.set(sys::open_own_stat());
     crate::overflow::prepare_thread();
     runtime().carriers.add(carrier);
-    super::carrier_loop(carrier)
+    super::carrier_loop(carrier);
+    std::ptr::null_mut()
+}
+
+/// How long a fiber that retires its carrier waits for another to take over, in nanoseconds.
+const PATIENCE: u64 = 1_000_000_000;
+
+/// The running fiber's OS thread is to run no other fiber, from now on: it gives its worker away, and
+/// ends when the fiber leaves it. The fiber must be pinned.
+///
+/// # Errors
+///
+/// There is no other OS thread, and there will be none (`Settings::carriers`).
+pub fn retire(fiber: FiberRef) -> Result<(), NoCarrier> {
+    let carrier = fiber.carrier(); // pinned, and so not preempted
+    let until = sys::now() + PATIENCE;
+    while !carrier.retired.get() {
+        let spare = runtime().spares.take();
+        match (carrier.enter(), spare) {
+            (Some(worker), Some(spare)) => {
+                carrier.owner.give_up();
+                carrier.detached.begin(sys::now(), carrier.cpu_time());
+                runtime().detached.fetch_add(1, Ordering::Relaxed);
+                carrier.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
+                hand_over(worker, spare);
+                carrier.retired.set(true);
+            }
+            // The monitor has given the worker away already.
+            (None, spare) => {
+                carrier.retired.set(true);
+                spare.into_iter().for_each(|spare| runtime().spares.put(spare));
+            }
+            (Some(_), None) => {}
+        }
+        carrier.owner.leave();
+        if !carrier.retired.get() {
+            if sys::now() > until {
+                return Err(NoCarrier);
+            }
+            sys::yield_thread(); // the starter is at work
+        }
+    }
+    Ok(())
+}
+
+/// No OS thread to spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoCarrier;
+
+/// The carrier's OS thread is about to end.
+pub(super) fn gone(carrier: &'static Carrier) {
+    runtime().spares.total.fetch_sub(1, Ordering::Relaxed);
+    runtime().detached.fetch_sub(1, Ordering::Relaxed);
+    let stat = carrier.stat.replace(-1);
+    if stat >= 0 {
+        sys::close(stat);
+    }
 }
 
 /// Starts the thread that keeps spares ready.
@@ -187,14 +247,14 @@ extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
             && spares.carriers() < runtime().settings.carriers
             && !failed
         {
-            let before = spares.waiting.load(Ordering::Relaxed);
+            let before = spares.listed.load(Ordering::Relaxed);
             failed = start_carrier(None).is_err();
             if failed {
                 spares.total.fetch_sub(1, Ordering::Relaxed);
             }
             // One at a time: the new one lists itself.
             let patience = sys::now() + 100_000_000;
-            while !failed && spares.waiting.load(Ordering::Relaxed) <= before && sys::now() < patience {
+            while !failed && spares.listed.load(Ordering::Relaxed) == before && sys::now() < patience {
                 sys::yield_thread();
             }
         }
