@@ -8,7 +8,10 @@
 use std::ffi::{c_int, c_short};
 
 use libc::{epoll_event, nfds_t, pollfd, sigset_t, timespec};
-use timestop_runtime::reactor::descriptor::{Attempt, Direction, Interest, Readiness, wait_any};
+use timestop_runtime::own::Own;
+use timestop_runtime::reactor::descriptor::{
+    Attempt, Direction, Interest, Readiness, forget, wait_any,
+};
 use timestop_runtime::{FiberRef, sys};
 
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
@@ -118,8 +121,8 @@ fn block(records: &mut [pollfd], limit: Limit) -> Outcome {
 
 /// Gathers many descriptors in an epoll and waits for that one.
 fn poll_many(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
-    // SAFETY: makes a descriptor.
-    let epoll = unsafe { system_call!(Sysno::epoll_create1, libc::EPOLL_CLOEXEC) }? as c_int;
+    let own = make_epoll()?;
+    let epoll = own.number();
     let mut gathered = true;
     for record in records.iter().filter(|record| record.fd >= 0) {
         let mut event = epoll_event { events: record.events as u16 as u32, u64: 0 };
@@ -147,12 +150,36 @@ fn poll_many(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
         gathered &= added.is_ok();
     }
     let result = if gathered {
-        wait_for_epoll(fiber, epoll, limit, || look(records))
+        wait_for_own(fiber, own, limit, || look(records))
     } else {
         block(records, limit)
     };
-    crate::descriptors::close(epoll);
+    forget(own.number());
+    own.close();
     result
+}
+
+/// An epoll for one wait, which the program does not see.
+fn make_epoll() -> Result<Own, c_int> {
+    // SAFETY: makes a descriptor.
+    let epoll = unsafe { system_call!(Sysno::epoll_create1, libc::EPOLL_CLOEXEC) }?;
+    Ok(Own::adopt(epoll as c_int))
+}
+
+/// As [`wait_for_epoll`]: one of ours changes its number if the program wants that.
+fn wait_for_own(
+    fiber: FiberRef,
+    epoll: Own,
+    limit: Limit,
+    mut look: impl FnMut() -> Outcome,
+) -> Outcome {
+    loop {
+        let number = epoll.number();
+        match wait_for_epoll(fiber, number, limit, &mut look) {
+            Err(libc::EBADF) if epoll.number() != number => {}
+            other => return other,
+        }
+    }
 }
 
 /// Waits until `look` finds something, watching one epoll.

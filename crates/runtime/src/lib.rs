@@ -29,6 +29,7 @@ not_under_loom! {
     pub mod futex;
     mod monitor;
     pub mod overflow;
+    pub mod own;
     pub mod reactor;
     mod sched;
     pub mod signal;

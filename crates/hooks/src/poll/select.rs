@@ -3,9 +3,10 @@
 use std::ffi::{c_int, c_short};
 
 use libc::{epoll_event, fd_set, pollfd, sigset_t, timespec, timeval};
+use timestop_runtime::reactor::descriptor::forget;
 use timestop_runtime::{FiberRef, sys};
 
-use super::{FEW, Limit, Outcome, poll_on_fiber, wait_for_epoll};
+use super::{FEW, Limit, Outcome, make_epoll, poll_on_fiber, wait_for_own};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
 use crate::system_call;
@@ -119,8 +120,8 @@ fn select_many(
     limit: Limit,
     look: &mut impl FnMut() -> Outcome,
 ) -> Outcome {
-    // SAFETY: makes a descriptor.
-    let epoll = unsafe { system_call!(Sysno::epoll_create1, libc::EPOLL_CLOEXEC) }? as c_int;
+    let own = make_epoll()?;
+    let epoll = own.number();
     for descriptor in 0..sets.count {
         let events = sets.events(descriptor);
         if events != 0 {
@@ -139,8 +140,9 @@ fn select_many(
             };
         }
     }
-    let result = wait_for_epoll(fiber, epoll, limit, look);
-    crate::descriptors::close(epoll);
+    let result = wait_for_own(fiber, own, limit, look);
+    forget(own.number());
+    own.close();
     result
 }
 

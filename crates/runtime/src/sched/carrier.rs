@@ -20,6 +20,7 @@ use super::parker::Parker;
 use super::worker::Worker;
 use super::runtime;
 use crate::fiber::{Fiber, FiberRef};
+use crate::own::Own;
 use crate::sync::{AtomicPtr, Ordering};
 
 /// What to do with the fiber that was left, once its stack is free.
@@ -48,7 +49,7 @@ pub(crate) struct Carrier {
     left: Cell<*mut Fiber>,
     after: Cell<After>,
     /// `/proc/self/task/TID/stat`.
-    pub(super) stat: Cell<i32>,
+    pub(super) stat: Cell<Own>,
     pub(super) thread_id: Cell<u32>,
     /// Next in the list of spares.
     pub(super) next_spare: AtomicPtr<Carrier>,
@@ -71,7 +72,7 @@ impl Carrier {
             running: AtomicPtr::new(std::ptr::null_mut()),
             left: Cell::new(std::ptr::null_mut()),
             after: Cell::new(After::Nothing),
-            stat: Cell::new(-1),
+            stat: Cell::new(Own::NONE),
             thread_id: Cell::new(0),
             next_spare: AtomicPtr::new(std::ptr::null_mut()),
             seen: Cell::new((0, 0)),
@@ -127,7 +128,7 @@ impl Carrier {
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
         self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.thread_id.set(crate::sys::thread_id());
-        self.stat.set(crate::fork::reopen_stat(self.stat.get()));
+        self.stat.set(crate::sys::open_own_stat()); // the old one is closed
         self.owner.leave();
     }
 
