@@ -21,7 +21,7 @@ real! {
 }
 
 /// A child of `vfork` runs in our memory but has its own descriptors: what it closes is not ours.
-fn ours() -> bool {
+pub(crate) fn ours() -> bool {
     timestop_runtime::FiberRef::current().is_none_or(|fiber| !fiber.is_borrowed())
 }
 

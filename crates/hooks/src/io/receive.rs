@@ -10,6 +10,7 @@ use timestop_runtime::reactor::descriptor::{Attempt, Direction};
 
 use super::{Outcome, Waiting, check};
 use crate::call::{self, Sysno, answer};
+use crate::opened::arrived;
 use crate::system_call;
 
 /// Flags with which the kernel never waits: errors and urgent data are there, or they are not.
@@ -149,5 +150,10 @@ pub unsafe extern "C" fn recvfrom(
 pub unsafe extern "C" fn recvmsg(descriptor: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     // SAFETY: as the caller vouches.
     let call = |flags| unsafe { system_call!(Sysno::recvmsg, descriptor, message, flags) };
-    answer(receive(descriptor, flags, 0, call))
+    let received = receive(descriptor, flags, 0, call);
+    if received.is_ok() {
+        // SAFETY: the kernel has read and written the caller's header.
+        arrived(unsafe { &*message });
+    }
+    answer(received)
 }

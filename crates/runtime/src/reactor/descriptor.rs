@@ -62,7 +62,8 @@ mod flag {
     pub(super) const KNOWN: u32 = 1;
     /// A TCP connection: a short read means that nothing is left, and new data makes an edge.
     pub(super) const STREAM: u32 = 2;
-    /// Urgent data, a hang-up or an error was reported: short reads mean nothing any more.
+    /// Urgent data, a hang-up or an error was reported, or TLS is the kernel's: short reads mean
+    /// nothing any more.
     pub(super) const UNUSUAL: u32 = 4;
     /// The last read was short, at the number of edges in `drained_at`.
     pub(super) const DRAINED: u32 = 8;
@@ -565,6 +566,15 @@ pub fn shared(number: i32) {
     }
 }
 
+/// A protocol of the kernel's has been put on top of the connection, TLS say: reads end at its records'
+/// borders, and a short one says nothing of what is left.
+pub fn layered(number: i32) {
+    if let Some(entry) = entry(number) {
+        entry.flags.fetch_or(flag::UNUSUAL, Ordering::Relaxed);
+        entry.flags.fetch_and(!flag::DRAINED, Ordering::Relaxed);
+    }
+}
+
 /// Epoll reports a descriptor.
 pub(crate) fn ready(data: u64, bits: u32, worker: Option<&Worker>) {
     let (number, generation) = (data as u32 as i32, (data >> 32) as u32);
@@ -795,3 +805,6 @@ pub(crate) unsafe fn reset() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
