@@ -36,7 +36,7 @@ unsafe fn opened_two(outcome: Outcome, numbers: *const c_int) -> c_int {
         for index in 0..2 {
             let number = numbers.wrapping_add(index);
             // SAFETY: as the caller vouches.
-            fresh(number as c_int);
+            fresh(unsafe { number.read() });
         }
     }
     answer(outcome)

@@ -145,28 +145,21 @@ fn dup2_gets_the_number_it_wants() {
     assert_eq!(reader.join(), [7]);
 }
 
-/// Has the runtime learn that the number is a non-blocking socket, and closes it behind its back.
-fn leave_stale_knowledge(number: c_int) {
+/// Has the runtime learn that the two lowest free numbers are non-blocking sockets, and closes them
+/// behind its back.
+fn leave_stale_knowledge() {
     let (here, there) = UnixStream::pair().expect("a pair");
-    // The pair's own numbers may be the one that is meant.
-    let [from, peer] = [here, there].map(|end| {
-        // SAFETY: makes a descriptor.
-        unsafe { libc::fcntl(end.as_raw_fd(), libc::F_DUPFD, 300) }
-    });
     on_fiber(move || {
-        let mut byte = [0_u8];
-        // SAFETY: the number is the test's.
-        assert_eq!(unsafe { libc::dup2(from, number) }, number);
-        // SAFETY: as above.
-        assert_eq!(unsafe { libc::fcntl(number, libc::F_SETFL, libc::O_NONBLOCK) }, 0);
-        // SAFETY: one byte.
-        let read = unsafe { libc::read(number, byte.as_mut_ptr().cast(), 1) };
-        assert_eq!(read, -1, "nothing is there");
-        // SAFETY: closes what this function made.
-        assert_eq!(unsafe { libc::syscall(libc::SYS_close, number) }, 0);
-        for number in [from, peer] {
-            // SAFETY: as above.
-            assert_eq!(unsafe { libc::close(number) }, 0);
+        let mut ends = [here, there];
+        for end in &mut ends {
+            end.set_nonblocking(true).expect("a socket can be");
+            let error = end.read(&mut [0]).expect_err("nothing is there");
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        }
+        for end in ends {
+            // SAFETY: closes what this function made.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_close, end.as_raw_fd()) }, 0);
+            std::mem::forget(end);
         }
     });
 }
@@ -178,11 +171,7 @@ fn waits(
     other: c_int,
     make: impl FnOnce() -> (c_int, Box<dyn FnOnce() + Send>),
 ) {
-    leave_stale_knowledge(number);
-    if other != number {
-        // The second of two numbers is the one that is read: the first must be taken.
-        leave_stale_knowledge(other);
-    }
+    leave_stale_knowledge();
     let (made, ready) = make();
     assert_eq!(made, number, "{name}: the lowest number");
     let (done, begins) = channel();
@@ -327,7 +316,7 @@ fn a_number_that_comes_with_a_message_is_a_new_file() {
     drop(sent);
     // `drop` has freed the number that is the lowest now.
     let free = UnixStream::pair().expect("a pair").0.as_raw_fd();
-    leave_stale_knowledge(free);
+    leave_stale_knowledge();
     // SAFETY: as above.
     unsafe { place.write_unaligned(-1) };
     // SAFETY: a whole message.
