@@ -12,11 +12,11 @@ use timestop_runtime::own::Own;
 use timestop_runtime::reactor::descriptor::{
     Attempt, Direction, Interest, Readiness, forget, wait_any,
 };
-use timestop_runtime::{FiberRef, sys};
+use timestop_runtime::{FiberRef, Reason, sys};
 
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::{check, fortify};
-use crate::system_call;
+use crate::{signal, system_call};
 
 pub mod epoll;
 pub mod select;
@@ -199,7 +199,7 @@ fn wait_for_epoll(
             attempt.succeeded();
             return Ok(ready);
         }
-        match attempt.wait(fiber, limit.deadline()) {
+        match attempt.wait_as(fiber, Reason::Poll, limit.deadline()) {
             Readiness::Ready => {}
             Readiness::TimedOut => {
                 let ready = look()?;
@@ -241,7 +241,29 @@ unsafe fn slice<'a, T>(first: *mut T, count: usize) -> &'a mut [T] {
     unsafe { std::slice::from_raw_parts_mut(first, count) }
 }
 
-/// See `ppoll(2)`. With a signal mask, which must hold for the very wait, the OS thread waits.
+/// Waits under a signal mask, if the caller passes one.
+///
+/// As the kernel does it: what is ready already is the answer, whatever signals are pending; else a
+/// pending signal that the mask lets through is, also where the call would not wait at all.
+///
+/// # Safety
+///
+/// Null, or a set.
+unsafe fn under_mask(
+    fiber: FiberRef,
+    mask: *const sigset_t,
+    look: impl FnOnce() -> Outcome,
+    wait: impl FnOnce() -> Outcome,
+) -> Outcome {
+    // SAFETY: as the caller vouches.
+    let Some(mask) = (unsafe { mask.as_ref() }) else { return wait() };
+    match look()? {
+        0 => signal::wait_under_mask(fiber, mask, wait),
+        ready => Ok(ready),
+    }
+}
+
+/// See `ppoll(2)`.
 ///
 /// # Safety
 ///
@@ -253,7 +275,7 @@ pub unsafe extern "C" fn ppoll(
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> c_int {
-    let Some(fiber) = call::fiber().filter(|_| mask.is_null()) else {
+    let Some(fiber) = call::fiber() else {
         // The kernel writes what is left of the time; libc hides that.
         // SAFETY: null, or the caller's time.
         let mut time = unsafe { timeout.as_ref() }.copied();
@@ -270,8 +292,11 @@ pub unsafe extern "C" fn ppoll(
         },
     };
     // SAFETY: the caller passes `count` records.
-    let records = unsafe { slice(records, count as usize) };
-    answer(poll_on_fiber(fiber, records, limit))
+    let first = || look(unsafe { slice(records, count as usize) });
+    // SAFETY: as above; the first look is over.
+    let wait = || poll_on_fiber(fiber, unsafe { slice(records, count as usize) }, limit);
+    // SAFETY: as the caller vouches.
+    answer(unsafe { under_mask(fiber, mask, first, wait) })
 }
 
 /// [`poll`] under `_FORTIFY_SOURCE`.

@@ -162,6 +162,21 @@ pub fn replace_mask(fiber: FiberRef, mask: u64) -> (u64, bool) {
     (before, run_unblocked(fiber))
 }
 
+/// Runs `wait` under another mask, as `ppoll` does: a signal that this unblocks, and that is pending
+/// already, ends it before it begins. On the fiber itself.
+pub(crate) fn wait_under_mask(
+    fiber: FiberRef,
+    mask: &sigset_t,
+    wait: impl FnOnce() -> Result<usize, c_int>,
+) -> Result<usize, c_int> {
+    open_while(|| {
+        let (before, ran) = replace_mask(fiber, actions::word_of(mask));
+        let result = if ran { Err(libc::EINTR) } else { wait() };
+        replace_mask(fiber, before);
+        result
+    })
+}
+
 fn run_unblocked(fiber: FiberRef) -> bool {
     let open = !deliver::mask(fiber).load(Ordering::Relaxed);
     pending::of(fiber, open) != 0 && deliver::run_pending(fiber) != runtime::Ran::Nothing

@@ -5,26 +5,34 @@ use std::ffi::c_int;
 use libc::{epoll_event, sigset_t, timespec};
 use timestop_runtime::FiberRef;
 
-use super::{Limit, Outcome, milliseconds, wait_for_epoll};
+use super::{Limit, Outcome, milliseconds, under_mask, wait_for_epoll};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
 use crate::system_call;
 
-fn epoll_on_fiber(
+/// # Safety
+///
+/// There is room for `count` events; the mask is null, or a set.
+unsafe fn epoll_on_fiber(
     fiber: FiberRef,
     epoll: c_int,
     events: *mut epoll_event,
     count: c_int,
     limit: Limit,
+    mask: *const sigset_t,
 ) -> Outcome {
-    // SAFETY: the caller of the hook passes room for `count` events.
+    // SAFETY: as the caller vouches.
     let look = || unsafe { system_call!(Sysno::epoll_wait, epoll, events, count, 0) };
-    let ready = look()?;
-    if ready > 0 || matches!(limit, Limit::Zero) {
-        return Ok(ready);
-    }
-    check(fiber)?;
-    wait_for_epoll(fiber, epoll, limit, look)
+    let wait = || {
+        let ready = look()?;
+        if ready > 0 || matches!(limit, Limit::Zero) {
+            return Ok(ready);
+        }
+        check(fiber)?;
+        wait_for_epoll(fiber, epoll, limit, look)
+    };
+    // SAFETY: as the caller vouches.
+    unsafe { under_mask(fiber, mask, look, wait) }
 }
 
 /// See `epoll_wait(2)`.
@@ -39,16 +47,11 @@ pub unsafe extern "C" fn epoll_wait(
     count: c_int,
     timeout: c_int,
 ) -> c_int {
-    match call::fiber() {
-        Some(fiber) => {
-            answer(epoll_on_fiber(fiber, epoll, events, count, Limit::after(milliseconds(timeout))))
-        }
-        // SAFETY: as the caller vouches.
-        None => answer(unsafe { system_call!(Sysno::epoll_wait, epoll, events, count, timeout) }),
-    }
+    // SAFETY: as the caller vouches.
+    unsafe { epoll_pwait(epoll, events, count, timeout, std::ptr::null()) }
 }
 
-/// See `epoll_pwait(2)`. With a signal mask, which must hold for the very wait, the OS thread waits.
+/// See `epoll_pwait(2)`.
 ///
 /// # Safety
 ///
@@ -61,12 +64,15 @@ pub unsafe extern "C" fn epoll_pwait(
     timeout: c_int,
     mask: *const sigset_t,
 ) -> c_int {
-    if mask.is_null() {
+    let Some(fiber) = call::fiber() else {
         // SAFETY: as the caller vouches.
-        return unsafe { epoll_wait(epoll, events, count, timeout) };
-    }
+        return answer(unsafe {
+            system_call!(Sysno::epoll_pwait, epoll, events, count, timeout, mask, 8)
+        });
+    };
+    let limit = Limit::after(milliseconds(timeout));
     // SAFETY: as the caller vouches.
-    answer(unsafe { system_call!(Sysno::epoll_pwait, epoll, events, count, timeout, mask, 8) })
+    answer(unsafe { epoll_on_fiber(fiber, epoll, events, count, limit, mask) })
 }
 
 /// See `epoll_pwait2(2)`.
@@ -82,7 +88,7 @@ pub unsafe extern "C" fn epoll_pwait2(
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> c_int {
-    let Some(fiber) = call::fiber().filter(|_| mask.is_null()) else {
+    let Some(fiber) = call::fiber() else {
         // SAFETY: as the caller vouches.
         return answer(unsafe {
             system_call!(Sysno::epoll_pwait2, epoll, events, count, timeout, mask, 8)
@@ -96,5 +102,6 @@ pub unsafe extern "C" fn epoll_pwait2(
             None => return fail(libc::EINVAL),
         },
     };
-    answer(epoll_on_fiber(fiber, epoll, events, count, limit))
+    // SAFETY: as the caller vouches.
+    answer(unsafe { epoll_on_fiber(fiber, epoll, events, count, limit, mask) })
 }

@@ -6,7 +6,7 @@ use libc::{epoll_event, fd_set, pollfd, sigset_t, timespec, timeval};
 use timestop_runtime::reactor::descriptor::forget;
 use timestop_runtime::{FiberRef, sys};
 
-use super::{FEW, Limit, Outcome, make_epoll, poll_on_fiber, wait_for_own};
+use super::{FEW, Limit, Outcome, make_epoll, poll_on_fiber, under_mask, wait_for_own};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
 use crate::system_call;
@@ -188,7 +188,7 @@ pub unsafe extern "C" fn select(
     answer(result)
 }
 
-/// See `pselect(2)`. With a signal mask, which must hold for the very wait, the OS thread waits.
+/// See `pselect(2)`.
 ///
 /// # Safety
 ///
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn pselect(
     // SAFETY: null, or the caller's time.
     let time = unsafe { timeout.as_ref() }.copied();
     let fits = (0..=libc::FD_SETSIZE as c_int).contains(&count);
-    let Some(fiber) = call::fiber().filter(|_| mask.is_null() && fits) else {
+    let Some(fiber) = call::fiber().filter(|_| fits) else {
         let mut time = time;
         let time = time.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
         let packed = [mask as usize, 8];
@@ -222,5 +222,7 @@ pub unsafe extern "C" fn pselect(
         },
     };
     let sets = Sets { count: count as usize, user: [read, write, except] };
-    answer(select_on_fiber(fiber, &sets, limit))
+    let look = || sets.look(false);
+    // SAFETY: as the caller vouches.
+    answer(unsafe { under_mask(fiber, mask, look, || select_on_fiber(fiber, &sets, limit)) })
 }

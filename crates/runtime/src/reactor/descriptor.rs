@@ -300,6 +300,21 @@ impl Attempt {
 
     /// Waits until the descriptor may be ready. Afterwards the attempt is begun anew.
     pub fn wait(&mut self, fiber: FiberRef, deadline: Option<u64>) -> Readiness {
+        let reason = match self.direction {
+            Direction::Read => Reason::Read,
+            Direction::Write => Reason::Write,
+        };
+        self.wait_as(fiber, reason, deadline)
+    }
+
+    /// As [`wait`](Self::wait), for a call that is no read or write: by the reason it is decided whether
+    /// it goes on after a signal's handler.
+    pub fn wait_as(
+        &mut self,
+        fiber: FiberRef,
+        reason: Reason,
+        deadline: Option<u64>,
+    ) -> Readiness {
         let waiter = Waiter {
             fiber,
             next: Cell::new(ptr::null_mut()),
@@ -315,10 +330,6 @@ impl Attempt {
             Enlisted::Closed => return Readiness::Closed,
             Enlisted::Unwatchable => return Readiness::Unwatchable,
         }
-        let reason = match self.direction {
-            Direction::Read => Reason::Read,
-            Direction::Write => Reason::Write,
-        };
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
         let ended = wait_until(fiber, reason, self.number as u64, deadline, true, told);
         self.withdraw(&waiter);
