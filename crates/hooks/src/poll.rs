@@ -75,6 +75,7 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
     if records.iter().filter(|record| record.fd >= 0).count() > FEW {
         return poll_many(fiber, records, limit);
     }
+    let handled = signal::handled(fiber);
     loop {
         let mut interests = [const { None }; 2 * FEW];
         let mut count = 0;
@@ -94,6 +95,10 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
         let ready = look(records)?;
         if ready > 0 {
             return Ok(ready);
+        }
+        // A change that was none, and a signal with it.
+        if signal::handled(fiber) != handled {
+            return Err(libc::EINTR);
         }
         match wait_any(fiber, &interests[..count], limit.deadline()) {
             Readiness::Ready | Readiness::Closed => {}
@@ -192,8 +197,12 @@ fn wait_for_epoll(
     let Some(mut attempt) = Attempt::begin(epoll, Direction::Read) else {
         return Err(libc::EMFILE);
     };
+    let handled = signal::handled(fiber);
     loop {
         let ready = look()?;
+        if ready == 0 && signal::handled(fiber) != handled {
+            return Err(libc::EINTR); // a change that was none, and a signal with it
+        }
         if ready > 0 || matches!(limit, Limit::Zero) {
             // There may be more than was asked for, and one edge for all of it.
             attempt.succeeded();
@@ -258,7 +267,7 @@ unsafe fn under_mask(
     // SAFETY: as the caller vouches.
     let Some(mask) = (unsafe { mask.as_ref() }) else { return wait() };
     match look()? {
-        0 => signal::wait_under_mask(fiber, mask, wait),
+        0 => signal::wait_under_mask(fiber, mask, wait).unwrap_or(Err(libc::EINTR)),
         ready => Ok(ready),
     }
 }

@@ -45,6 +45,7 @@ fn describe(snapshot: Snapshot) -> FiberInfo {
         Reason::Sleep => Some("a point in time".to_owned()),
         Reason::Read => Some(format!("read of descriptor {argument}")),
         Reason::Write => Some(format!("write to descriptor {argument}")),
+        Reason::Poll if argument == 0 => Some("an epoll's descriptors".to_owned()),
         Reason::Poll => Some(format!("one of {argument} descriptors")),
         Reason::Futex => Some(format!("lock or condition (futex {argument:#x})")),
         Reason::Mutex => Some(format!("mutex {argument:#x}")),

@@ -331,7 +331,9 @@ impl Attempt {
             Enlisted::Unwatchable => return Readiness::Unwatchable,
         }
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
-        let ended = wait_until(fiber, reason, self.number as u64, deadline, true, told);
+        // Of an epoll the number means nothing to the reader of a report.
+        let argument = if reason == Reason::Poll { 0 } else { self.number as u64 };
+        let ended = wait_until(fiber, reason, argument, deadline, true, told);
         self.withdraw(&waiter);
         self.waited = true;
         match (waiter.told.load(Ordering::Acquire), ended) {
