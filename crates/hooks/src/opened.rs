@@ -42,6 +42,17 @@ unsafe fn opened_two(outcome: Outcome, numbers: *const c_int) -> c_int {
     answer(outcome)
 }
 
+/// Whether descriptors came with a message.
+pub(crate) fn brings_descriptors(message: &msghdr) -> bool {
+    // SAFETY: the kernel has written the control data and its length.
+    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: null, or within the control data.
+    let first = unsafe { header.as_ref() };
+    first.is_some_and(|first| {
+        (first.cmsg_level, first.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+    })
+}
+
 /// Descriptors that came with a message.
 pub(crate) fn arrived(message: &msghdr) {
     if message.msg_controllen == 0 || !ours() {

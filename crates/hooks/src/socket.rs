@@ -12,6 +12,7 @@ use timestop_runtime::reactor::descriptor::{self, Attempt, Direction, Readiness,
 use timestop_runtime::{FiberRef, sys};
 
 use crate::call::{self, Sysno, answer};
+use crate::io::receive::low_mark_set;
 use crate::io::{check, is_ready};
 use crate::opened::opened;
 use crate::system_call;
@@ -182,6 +183,9 @@ pub unsafe extern "C" fn setsockopt(
     let result = unsafe { system_call!(Sysno::setsockopt, socket, level, name, value, length) };
     if level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
         descriptor::mode_changed(socket);
+    }
+    if (level, name) == (libc::SOL_SOCKET, libc::SO_RCVLOWAT) && result.is_ok() {
+        low_mark_set();
     }
     if (level, name) == (libc::IPPROTO_TCP, libc::TCP_ULP) && result.is_ok() {
         descriptor::layered(socket);

@@ -9,6 +9,7 @@ use libc::{iovec, size_t, ssize_t};
 use timestop_runtime::reactor::descriptor::{Attempt, Direction};
 
 use super::parts::Parts;
+use super::receive::waits_for_more;
 use super::{Outcome, Waiting, check, is_ready, send_all};
 use crate::call::{self, Sysno, answer};
 use crate::system_call;
@@ -20,8 +21,25 @@ fn knows_no_nowait(error: c_int) -> bool {
     matches!(error, libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ESPIPE)
 }
 
-/// Reads into buffers: the shape of `read` and `readv`.
+/// Reads into buffers: `read` and `readv`. As much as a socket's low mark wants.
 fn read_parts(descriptor: c_int, parts: Parts) -> Outcome {
+    let mut done = read_some(descriptor, parts)?;
+    while done > 0
+        && waits_for_more(descriptor, 0, done, || parts.total())
+        && call::fiber().is_some()
+    {
+        let mut part = iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let (first, count) = parts.after(done, &mut part);
+        match read_some(descriptor, Parts::new(first, count)) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => done += read,
+        }
+    }
+    Ok(done)
+}
+
+/// Reads what is there, or waits for it: the shape of `read` and `readv`.
+fn read_some(descriptor: c_int, parts: Parts) -> Outcome {
     let (first, count) = (parts.first, parts.count);
     // SAFETY: the caller of the hook vouches for the buffers.
     let blocking = || unsafe { system_call!(Sysno::readv, descriptor, first, count) };
