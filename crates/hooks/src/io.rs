@@ -13,11 +13,13 @@ use timestop_runtime::{FiberRef, sys};
 use crate::call::Sysno;
 use crate::system_call;
 
+pub mod batch;
 pub mod file;
 pub mod fortify;
 mod parts;
 pub mod receive;
 pub mod send;
+pub mod transfer;
 
 pub(crate) use fortify::fortify;
 
@@ -133,4 +135,11 @@ pub(crate) const LINKED: &[*const ()] = &[
     fortify::__read_chk as *const (),
     fortify::__recv_chk as *const (),
     fortify::__recvfrom_chk as *const (),
+    batch::sendmmsg as *const (),
+    batch::recvmmsg as *const (),
+    transfer::sendfile as *const (),
+    transfer::sendfile64 as *const (),
+    transfer::splice as *const (),
+    transfer::tee as *const (),
+    transfer::vmsplice as *const (),
 ];

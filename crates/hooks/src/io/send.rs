@@ -3,9 +3,10 @@
 use std::ffi::{c_int, c_void};
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+use timestop_runtime::FiberRef;
 
 use super::parts::Parts;
-use super::send_all;
+use super::{Outcome, send_all};
 use crate::call::{self, Sysno, answer};
 use crate::system_call;
 
@@ -69,18 +70,28 @@ pub unsafe extern "C" fn sendmsg(
         return answer(unsafe { system_call!(Sysno::sendmsg, descriptor, message, flags) });
     };
     // SAFETY: the caller passes a valid header.
-    let header = unsafe { &*message };
+    answer(send_message(fiber, descriptor, unsafe { &*message }, flags, 0))
+}
+
+/// Sends a message of which `begun` bytes have gone already; the bytes that went now.
+pub(super) fn send_message(
+    fiber: FiberRef,
+    descriptor: c_int,
+    header: &msghdr,
+    flags: c_int,
+    begun: usize,
+) -> Outcome {
     let parts = Parts::new(header.msg_iov, header.msg_iovlen);
     let call = |done: usize, wait: bool| {
         let flags = if wait { flags } else { flags | libc::MSG_DONTWAIT };
         let (mut rest, mut part) = (*header, iovec { iov_base: std::ptr::null_mut(), iov_len: 0 });
-        if done > 0 {
+        if begun + done > 0 {
             // The control data has gone with the first bytes.
             (rest.msg_control, rest.msg_controllen) = (std::ptr::null_mut(), 0);
-            (rest.msg_iov, rest.msg_iovlen) = parts.after(done, &mut part);
+            (rest.msg_iov, rest.msg_iovlen) = parts.after(begun + done, &mut part);
         }
-        // SAFETY: as the caller vouches; `part` outlives the call.
+        // SAFETY: as the hook's caller vouches; `part` outlives the call.
         unsafe { system_call!(Sysno::sendmsg, descriptor, &raw const rest, flags) }
     };
-    answer(send_all(fiber, descriptor, parts.total(), call))
+    send_all(fiber, descriptor, parts.total() - begun, call)
 }
