@@ -33,7 +33,7 @@ def digests():
 
 
 def exceptions():
-    for number in range(50):
+    for number in range(200):
         try:
             try:
                 raise KeyError(number)
@@ -86,7 +86,7 @@ def sockets():
 
     thread = threading.Thread(target=echo)
     thread.start()
-    for number in range(50):
+    for number in range(200):
         message = number.to_bytes(4, "little")
         ours.sendall(message)
         assert ours.recv(4) == message

@@ -1,14 +1,17 @@
 //! Numbers that come and go: `close`, `dup2`, `fcntl`, `fclose` …
 //!
 //! A number that is closed, or becomes another file, is forgotten *before* the kernel frees it:
-//! afterwards another thread may have it already.
+//! afterwards another thread may have it already. The runtime's own descriptors are not there for
+//! the program: it cannot close them, and who wants one of their numbers gets it
+//! (`timestop_runtime::own`).
 
 use std::ffi::{c_char, c_int, c_uint};
 
 use libc::FILE;
+use timestop_runtime::own;
 use timestop_runtime::reactor::descriptor::{forget, mode_changed, shared};
 
-use crate::call::{self, Sysno, answer};
+use crate::call::{self, Sysno, answer, fail};
 use crate::{real, system_call};
 
 real! {
@@ -18,7 +21,7 @@ real! {
 }
 
 /// A child of `vfork` runs in our memory but has its own descriptors: what it closes is not ours.
-fn ours() -> bool {
+pub(crate) fn ours() -> bool {
     timestop_runtime::FiberRef::current().is_none_or(|fiber| !fiber.is_borrowed())
 }
 
@@ -31,7 +34,12 @@ fn forget_ours(descriptor: c_int) {
 /// See `close(2)`. Whoever waits for the descriptor fails with `EBADF`.
 #[unsafe(no_mangle)]
 pub extern "C" fn close(descriptor: c_int) -> c_int {
-    forget_ours(descriptor);
+    if ours() {
+        if own::is_own(descriptor) {
+            return fail(libc::EBADF);
+        }
+        forget(descriptor);
+    }
     // SAFETY: what the caller asks for.
     answer(unsafe { system_call!(Sysno::close, descriptor) })
 }
@@ -42,17 +50,41 @@ pub extern "C" fn __close(descriptor: c_int) -> c_int {
     close(descriptor)
 }
 
-/// See `close_range(2)`.
+/// See `close_range(2)`. The runtime's own descriptors stay.
 #[unsafe(no_mangle)]
 pub extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     const UNSHARE_OR_CLOEXEC: c_int = 2 | 4;
-    if flags & UNSHARE_OR_CLOEXEC == 0 && ours() {
-        for descriptor in first..=last.min(1 << 20) {
+    // SAFETY: what the caller asks for.
+    let call = |first, last| unsafe { system_call!(Sysno::close_range, first, last, flags) };
+    if flags & UNSHARE_OR_CLOEXEC != 0 || first > last || !ours() {
+        return answer(call(first, last));
+    }
+    for descriptor in first..=last.min(1 << 20) {
+        if !own::is_own(descriptor as c_int) {
             forget(descriptor as c_int);
         }
     }
-    // SAFETY: what the caller asks for.
-    answer(unsafe { system_call!(Sysno::close_range, first, last, flags) })
+    let mut from = first;
+    while let Some(own) = own::next(from).filter(|own| *own <= last) {
+        if own > from
+            && let Err(error) = call(from, own - 1)
+        {
+            return fail(error);
+        }
+        from = own + 1;
+        if own == last {
+            return 0;
+        }
+    }
+    answer(call(from, last))
+}
+
+/// See `closefrom(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn closefrom(first: c_int) {
+    let errno = call::errno();
+    close_range(first.max(0) as c_uint, c_uint::MAX, 0);
+    call::set_errno(errno);
 }
 
 /// See `fclose(3)`.
@@ -128,11 +160,29 @@ pub extern "C" fn dup(descriptor: c_int) -> c_int {
     duplicated(descriptor, unsafe { system_call!(Sysno::dup, descriptor) })
 }
 
+/// Before a number becomes another file: what is known of it goes, and so does a descriptor of ours.
+/// False where that has nowhere to go.
+fn make_way(descriptor: c_int, target: c_int) -> bool {
+    if descriptor == target || !ours() {
+        return true;
+    }
+    if own::is_own(target) {
+        // Without a file to duplicate nothing is to change.
+        // SAFETY: reads a number.
+        let exists = unsafe { system_call!(Sysno::fcntl, descriptor, libc::F_GETFD, 0) }.is_ok();
+        if exists && !own::vacate(target) {
+            return false;
+        }
+    }
+    forget(target);
+    true
+}
+
 /// See `dup2(2)`.
 #[unsafe(no_mangle)]
 pub extern "C" fn dup2(descriptor: c_int, target: c_int) -> c_int {
-    if descriptor != target {
-        forget_ours(target);
+    if !make_way(descriptor, target) {
+        return fail(libc::EBUSY);
     }
     // SAFETY: what the caller asks for.
     let result = unsafe { system_call!(Sysno::dup2, descriptor, target) };
@@ -142,8 +192,8 @@ pub extern "C" fn dup2(descriptor: c_int, target: c_int) -> c_int {
 /// See `dup3(2)`.
 #[unsafe(no_mangle)]
 pub extern "C" fn dup3(descriptor: c_int, target: c_int, flags: c_int) -> c_int {
-    if descriptor != target {
-        forget_ours(target);
+    if !make_way(descriptor, target) {
+        return fail(libc::EBUSY);
     }
     // SAFETY: what the caller asks for.
     duplicated(descriptor, unsafe { system_call!(Sysno::dup3, descriptor, target, flags) })
@@ -180,7 +230,7 @@ fn owner(descriptor: c_int) -> c_int {
     match result {
         Ok(_) if record[0] == F_OWNER_PGRP => -record[1],
         Ok(_) => record[1],
-        Err(error) => call::fail(error),
+        Err(error) => fail(error),
     }
 }
 
@@ -200,6 +250,7 @@ pub(crate) const LINKED: &[*const ()] = &[
     close as *const (),
     __close as *const (),
     close_range as *const (),
+    closefrom as *const (),
     fclose as *const (),
     freopen as *const (),
     freopen64 as *const (),

@@ -20,6 +20,7 @@ pub mod keys;
 pub mod library;
 pub mod mutex;
 pub mod once;
+pub mod opened;
 pub mod poll;
 pub mod process;
 pub mod real;
@@ -48,6 +49,7 @@ pub fn install() {
         library::LINKED,
         mutex::LINKED,
         once::LINKED,
+        opened::LINKED,
         poll::LINKED,
         process::LINKED,
         rwlock::LINKED,

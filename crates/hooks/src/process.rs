@@ -316,12 +316,6 @@ exec! {
     fn fexecve(descriptor: c_int, arguments: Arguments, environment: Arguments) = real_fexecve;
 }
 
-/// Closes a descriptor of ours, past the hook.
-fn close_own(descriptor: c_int) {
-    // SAFETY: callers own the descriptor.
-    let _ = unsafe { system_call!(Sysno::close, descriptor) };
-}
-
 /// Looks up libc's definitions.
 pub(crate) fn look_up_all() {
     look_up();

@@ -174,6 +174,25 @@ pub fn replace_mask(fiber: FiberRef, mask: u64) -> (u64, bool) {
     (before, run_unblocked(fiber))
 }
 
+/// Runs `wait` under another mask, as `ppoll` does. A signal that this lets through ends the wait: one
+/// that is pending already before it begins (then `None`), one that comes between the two as well. On
+/// the fiber itself.
+pub(crate) fn wait_under_mask<R>(
+    fiber: FiberRef,
+    mask: &sigset_t,
+    wait: impl FnOnce() -> R,
+) -> Option<R> {
+    open_while(|| {
+        let masked = fiber.user_word(deliver::word::MASKED_WAIT);
+        let outer = masked.replace(1);
+        let (before, ran) = replace_mask(fiber, actions::word_of(mask));
+        let result = if ran { None } else { Some(wait()) };
+        masked.set(outer);
+        replace_mask(fiber, before);
+        result
+    })
+}
+
 fn run_unblocked(fiber: FiberRef) -> bool {
     let open = !deliver::mask(fiber).load(Ordering::Relaxed);
     pending::of(fiber, open) != 0 && deliver::run_pending(fiber) != runtime::Ran::Nothing

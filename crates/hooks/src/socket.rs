@@ -12,7 +12,9 @@ use timestop_runtime::reactor::descriptor::{self, Attempt, Direction, Readiness,
 use timestop_runtime::{FiberRef, sys};
 
 use crate::call::{self, Sysno, answer};
+use crate::io::receive::low_mark_set;
 use crate::io::{check, is_ready};
+use crate::opened::opened;
 use crate::system_call;
 
 type Outcome = Result<usize, c_int>;
@@ -68,10 +70,7 @@ pub unsafe extern "C-unwind" fn accept4(
         Some(fiber) => accept_on_fiber(fiber, listener, call),
         None => call(),
     };
-    if let Ok(number) = accepted {
-        descriptor::fresh(number as c_int);
-    }
-    answer(accepted)
+    opened(accepted)
 }
 
 /// See `accept(2)`.
@@ -166,7 +165,8 @@ pub unsafe extern "C-unwind" fn connect(
     }
 }
 
-/// See `setsockopt(2)`. Time limits are remembered until they change.
+/// See `setsockopt(2)`. Time limits are remembered until they change; a protocol on top of TCP, as the
+/// kernel's TLS, changes what a short read means.
 ///
 /// # Safety
 ///
@@ -183,6 +183,12 @@ pub unsafe extern "C" fn setsockopt(
     let result = unsafe { system_call!(Sysno::setsockopt, socket, level, name, value, length) };
     if level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
         descriptor::mode_changed(socket);
+    }
+    if (level, name) == (libc::SOL_SOCKET, libc::SO_RCVLOWAT) && result.is_ok() {
+        low_mark_set();
+    }
+    if (level, name) == (libc::IPPROTO_TCP, libc::TCP_ULP) && result.is_ok() {
+        descriptor::layered(socket);
     }
     answer(result)
 }

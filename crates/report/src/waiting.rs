@@ -16,6 +16,7 @@ pub fn describe(snapshot: &Snapshot) -> Option<String> {
         Reason::Sleep => "a point in time".to_owned(),
         Reason::Read => format!("read of descriptor {argument}"),
         Reason::Write => format!("write to descriptor {argument}"),
+        Reason::Poll if argument == 0 => "an epoll's descriptors".to_owned(),
         Reason::Poll => format!("one of {argument} descriptors"),
         Reason::Futex => format!("lock or condition (futex {argument:#x})"),
         Reason::Mutex => format!("mutex {argument:#x}"),

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::{block, current, switch};
 
-use crate::{FiberRef, futex, monitor, reactor, sched, sys};
+use crate::{FiberRef, futex, monitor, own, reactor, sched, sys};
 
 /// In the child, before its first new fiber.
 static YOUNG: AtomicBool = AtomicBool::new(false);
@@ -76,7 +76,8 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     unsafe { futex::reset() };
     // SAFETY: as above.
     unsafe { reactor::descriptor::reset() };
-    old.reactor.close();
+    // SAFETY: as above; the old runtime is not used again.
+    unsafe { own::reset() };
     sys::register_membarrier();
     let caller = FiberRef::current();
     for fiber in crate::signal::live_fibers() {
@@ -151,10 +152,4 @@ fn nobody_is_left() -> bool {
     // Of two that end at once, one sees the other's count.
     fence(Ordering::SeqCst);
     crate::stats().fibers == 0 && ENDS_WITH_LAST.swap(false, Ordering::AcqRel)
-}
-
-/// Opens the descriptor by which the monitor looks at the calling thread, in place of the parent's.
-pub(crate) fn reopen_stat(old: i32) -> i32 {
-    sys::close(old);
-    sys::open_own_stat()
 }

@@ -31,6 +31,7 @@ not_under_loom! {
     pub mod futex;
     mod monitor;
     pub mod overflow;
+    pub mod own;
     pub mod preempt;
     pub mod reactor;
     pub mod report;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use syscalls::{Errno, Sysno, raw_syscall};
 
+use crate::own::Own;
+
 /// Nanoseconds on the monotonic clock.
 #[inline]
 pub fn now() -> u64 {
@@ -183,22 +185,28 @@ pub(crate) fn close(descriptor: i32) {
     let _ = unsafe { raw_syscall!(Sysno::close, descriptor) };
 }
 
-/// Moves a descriptor of ours out of the way of programs that count or choose numbers: to the
-/// highest range that the limit allows, close-on-exec.
-pub(crate) fn move_up(descriptor: i32) -> i32 {
+/// Duplicates a descriptor of ours out of the way of programs that count or choose numbers: to the
+/// highest range that the limit allows, close-on-exec. See [`crate::own`].
+pub(crate) fn duplicate_high(descriptor: i32) -> Result<i32, i32> {
+    const HIGHEST: u64 = 1 << 14;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes one rlimit.
     let _ = unsafe {
         raw_syscall!(Sysno::prlimit64, 0, libc::RLIMIT_NOFILE, 0, &raw mut limit)
     };
-    let lowest = limit.rlim_cur.min(1 << 20).saturating_sub(64);
+    let top = limit.rlim_cur.min(HIGHEST);
+    let lowest = top - (top / 4).min(64);
     // SAFETY: duplicates a descriptor that the caller owns.
-    let moved =
-        outcome(unsafe { raw_syscall!(Sysno::fcntl, descriptor, libc::F_DUPFD_CLOEXEC, lowest) });
-    match moved {
+    outcome(unsafe { raw_syscall!(Sysno::fcntl, descriptor, libc::F_DUPFD_CLOEXEC, lowest) })
+        .map(|moved| moved as i32)
+}
+
+/// As [`duplicate_high`], in place of the original; the original where that fails.
+pub(crate) fn move_up(descriptor: i32) -> i32 {
+    match duplicate_high(descriptor) {
         Ok(moved) => {
             close(descriptor);
-            moved as i32
+            moved
         }
         Err(_) => descriptor,
     }
@@ -213,10 +221,10 @@ pub(crate) fn map(bytes: usize) -> Option<usize> {
 }
 
 /// `epoll_create1(2)`, close-on-exec, numbered high.
-pub(crate) fn epoll_create() -> Result<i32, i32> {
+pub(crate) fn epoll_create() -> Result<Own, i32> {
     // SAFETY: touches no memory.
     outcome(unsafe { raw_syscall!(Sysno::epoll_create1, libc::EPOLL_CLOEXEC) })
-        .map(|descriptor| move_up(descriptor as i32))
+        .map(|descriptor| Own::adopt(descriptor as i32))
 }
 
 /// `epoll_ctl(2)`.
@@ -241,10 +249,10 @@ pub(crate) fn epoll_wait(
 }
 
 /// An event counter for waking a sleeper in epoll, close-on-exec, numbered high.
-pub(crate) fn eventfd() -> Result<i32, i32> {
+pub(crate) fn eventfd() -> Result<Own, i32> {
     // SAFETY: touches no memory.
     outcome(unsafe { raw_syscall!(Sysno::eventfd2, 0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
-        .map(|descriptor| move_up(descriptor as i32))
+        .map(|descriptor| Own::adopt(descriptor as i32))
 }
 
 /// Adds one to an event counter.
@@ -261,11 +269,11 @@ pub(crate) fn yield_thread() {
 }
 
 /// Whether a thread of this process sleeps in the kernel (state S or D), by its opened `stat`.
-pub(crate) fn is_blocked(stat: i32) -> Option<bool> {
+pub(crate) fn is_blocked(stat: Own) -> Option<bool> {
     let mut text = [0_u8; 128];
     // SAFETY: the kernel writes at most that many bytes.
     let read = outcome(unsafe {
-        raw_syscall!(Sysno::pread64, stat, text.as_mut_ptr(), text.len(), 0)
+        raw_syscall!(Sysno::pread64, stat.number(), text.as_mut_ptr(), text.len(), 0)
     });
     let text = &text[..read.ok()?];
     // "TID (name) S …", and the name may hold anything but comes first.
@@ -274,11 +282,11 @@ pub(crate) fn is_blocked(stat: i32) -> Option<bool> {
 }
 
 /// Opens `/proc/self/task/TID/stat` of the calling thread.
-pub(crate) fn open_own_stat() -> i32 {
+pub(crate) fn open_own_stat() -> Own {
     let path = c"/proc/thread-self/stat";
     // SAFETY: a C string.
     let opened = outcome(unsafe {
         raw_syscall!(Sysno::openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0)
     });
-    opened.map_or(-1, |descriptor| move_up(descriptor as i32))
+    opened.map_or(Own::NONE, |descriptor| Own::adopt(descriptor as i32))
 }

@@ -12,15 +12,12 @@ use std::ffi::c_int;
 
 use libc::{id_t, idtype_t, pid_t, rusage, siginfo_t};
 use timestop_runtime::FiberRef;
+use timestop_runtime::own::Own;
 use timestop_runtime::reactor::descriptor::{self, Attempt, Direction, Readiness};
 
-use super::close_own;
 use crate::call::{self, Sysno, answer, fail};
 use crate::thread::cancel;
 use crate::{signal, system_call};
-
-/// Our descriptors are numbered from here on, out of the program's way, where the limit allows.
-const HIGH: c_int = 900;
 
 /// How waiting for one child's end went on.
 enum Waited {
@@ -32,19 +29,11 @@ enum Waited {
     Failed(c_int),
 }
 
-/// A descriptor for a process, high and close-on-exec.
-fn open_process(process: pid_t) -> Option<c_int> {
+/// A descriptor for a process, which the program does not see.
+fn open_process(process: pid_t) -> Option<Own> {
     // SAFETY: touches no memory.
     let low = unsafe { system_call!(Sysno::pidfd_open, process, 0) }.ok()? as c_int;
-    // SAFETY: touches no memory.
-    let high = unsafe { system_call!(Sysno::fcntl, low, libc::F_DUPFD_CLOEXEC, HIGH) };
-    match high {
-        Ok(high) => {
-            close_own(low);
-            Some(high as c_int)
-        }
-        Err(_) => Some(low),
-    }
+    Some(Own::adopt(low))
 }
 
 /// Waits until the process behind a descriptor may have ended.
@@ -68,9 +57,9 @@ fn reap_one<T>(
     process: pid_t,
     mut look: impl FnMut() -> Result<Option<T>, c_int>,
 ) -> Option<Result<T, c_int>> {
-    let number = open_process(process)?;
+    let own = open_process(process)?;
     let result = loop {
-        let attempt = Attempt::begin(number, Direction::Read);
+        let attempt = Attempt::begin(own.number(), Direction::Read);
         match look() {
             Ok(Some(found)) => break Some(Ok(found)),
             Ok(None) => {}
@@ -82,8 +71,8 @@ fn reap_one<T>(
             Waited::Failed(error) => break Some(Err(error)),
         }
     };
-    descriptor::forget(number);
-    close_own(number);
+    descriptor::forget(own.number());
+    own.close();
     result
 }
 

@@ -37,6 +37,9 @@ pub(super) mod word {
     pub(crate) const HANDLED: usize = 21;
     /// The innermost [`super::Frame`], or 0.
     pub(crate) const FRAME: usize = 22;
+    /// 1 from the change of the mask to the end of a wait under it: handlers run in the wait then, and
+    /// end it. One on top of the code before the wait would go by unseen.
+    pub(crate) const MASKED_WAIT: usize = 23;
 }
 
 fn shared_word(fiber: FiberRef, index: usize) -> &'static AtomicU64 {
@@ -113,8 +116,9 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         call_handler(signal, info, context, actions::load(signal)); // in a child of vfork
         return;
     }
+    let waits = current.is_some_and(|fiber| fiber.user_word(word::MASKED_WAIT).get() != 0);
     if is_kick(info) {
-        if let Some(fiber) = current.filter(|_| runtime::may_run_handlers()) {
+        if let Some(fiber) = current.filter(|_| runtime::may_run_handlers() && !waits) {
             run_on_frame(fiber, context);
         }
         if pending::all().any(|one| target_of(one.signal, one.target).is_some()) {
@@ -143,7 +147,7 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         return;
     }
     pending::push(current.filter(|_| personal), signal, info);
-    if !runtime::may_run_handlers() {
+    if !runtime::may_run_handlers() || waits {
         if let Some(fiber) = current {
             fiber.set_interrupted(true); // looked at as soon as it waits
         }
@@ -293,6 +297,8 @@ pub(super) fn run_in_wait(fiber: FiberRef) -> Ran {
 pub(super) fn run_pending(fiber: FiberRef) -> Ran {
     fiber.set_interrupted(false);
     let mut ran = Ran::Nothing;
+    // The handlers are no part of the wait, and one may never come back.
+    let waits = fiber.user_word(word::MASKED_WAIT).replace(0);
     let errno = call::errno();
     while let Some((signal, mut info)) = next(fiber) {
         // SAFETY: all-zero is a valid record.
@@ -307,6 +313,7 @@ pub(super) fn run_pending(fiber: FiberRef) -> Ran {
             Some(_) => ran = Ran::Interrupt,
         }
     }
+    fiber.user_word(word::MASKED_WAIT).set(waits);
     call::set_errno(errno);
     ran
 }

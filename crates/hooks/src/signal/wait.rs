@@ -10,7 +10,7 @@ use libc::{siginfo_t, sigset_t, timespec};
 use timestop_runtime::{FiberRef, Outcome, Reason, sys, wait_until};
 
 use super::actions::{self, Set};
-use super::{deliver, open_while, pending, replace_mask};
+use super::{deliver, open_while, pending, wait_under_mask};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::system_call;
 use crate::thread::cancel;
@@ -125,14 +125,8 @@ pub unsafe extern "C-unwind" fn sigsuspend(set: *const sigset_t) -> c_int {
     };
     cancel::point();
     // SAFETY: the caller passes a set.
-    let wanted = actions::word_of(unsafe { &*set });
-    let ended = open_while(|| {
-        let (before, ran) = replace_mask(fiber, wanted);
-        let ended = if ran { Outcome::Interrupted } else { wait_for_handler(fiber) };
-        replace_mask(fiber, before);
-        ended
-    });
-    fail(call::error_of(ended))
+    let ended = wait_under_mask(fiber, unsafe { &*set }, || wait_for_handler(fiber));
+    fail(call::error_of(ended.unwrap_or(Outcome::Interrupted)))
 }
 
 fn wait_for_handler(fiber: FiberRef) -> Outcome {

@@ -142,3 +142,24 @@ impl<T> Shared<T> {
         self.0.get()
     }
 }
+
+/// Runs a test of this file in a process of its own, which must end well; true in that process. For
+/// what changes all of a process.
+pub fn alone(name: &str) -> bool {
+    if std::env::var_os("TIMESTOP_ALONE").is_some() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let output = std::process::Command::new("timeout")
+        .args(["-s", "KILL", "60"])
+        .arg(program)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env("TIMESTOP_ALONE", "1")
+        .output()
+        .expect("this program runs again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
+    assert!(text.contains("1 passed"), "{name} names no test:\n{text}");
+    false
+}

@@ -62,7 +62,8 @@ mod flag {
     pub(super) const KNOWN: u32 = 1;
     /// A TCP connection: a short read means that nothing is left, and new data makes an edge.
     pub(super) const STREAM: u32 = 2;
-    /// Urgent data, a hang-up or an error was reported: short reads mean nothing any more.
+    /// Urgent data, a hang-up or an error was reported, or TLS is the kernel's: short reads mean
+    /// nothing any more.
     pub(super) const UNUSUAL: u32 = 4;
     /// The last read was short, at the number of edges in `drained_at`.
     pub(super) const DRAINED: u32 = 8;
@@ -299,6 +300,21 @@ impl Attempt {
 
     /// Waits until the descriptor may be ready. Afterwards the attempt is begun anew.
     pub fn wait(&mut self, fiber: FiberRef, deadline: Option<u64>) -> Readiness {
+        let reason = match self.direction {
+            Direction::Read => Reason::Read,
+            Direction::Write => Reason::Write,
+        };
+        self.wait_as(fiber, reason, deadline)
+    }
+
+    /// As [`wait`](Self::wait), for a call that is no read or write: by the reason it is decided whether
+    /// it goes on after a signal's handler.
+    pub fn wait_as(
+        &mut self,
+        fiber: FiberRef,
+        reason: Reason,
+        deadline: Option<u64>,
+    ) -> Readiness {
         let waiter = Waiter {
             fiber,
             next: Cell::new(ptr::null_mut()),
@@ -314,12 +330,10 @@ impl Attempt {
             Enlisted::Closed => return Readiness::Closed,
             Enlisted::Unwatchable => return Readiness::Unwatchable,
         }
-        let reason = match self.direction {
-            Direction::Read => Reason::Read,
-            Direction::Write => Reason::Write,
-        };
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
-        let mut ended = wait_listed(fiber, reason, self.number as u64, deadline, true, told);
+        // Of an epoll the number means nothing to the reader of a report.
+        let argument = if reason == Reason::Poll { 0 } else { self.number as u64 };
+        let mut ended = wait_listed(fiber, reason, argument, deadline, true, told);
         self.withdraw(&waiter);
         self.waited = true;
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
@@ -572,6 +586,15 @@ pub fn shared(number: i32) {
     }
 }
 
+/// A protocol of the kernel's has been put on top of the connection, TLS say: reads end at its records'
+/// borders, and a short one says nothing of what is left.
+pub fn layered(number: i32) {
+    if let Some(entry) = entry(number) {
+        entry.flags.fetch_or(flag::UNUSUAL, Ordering::Relaxed);
+        entry.flags.fetch_and(!flag::DRAINED, Ordering::Relaxed);
+    }
+}
+
 /// Epoll reports a descriptor.
 pub(crate) fn ready(data: u64, bits: u32, worker: Option<&Worker>) {
     let (number, generation) = (data as u32 as i32, (data >> 32) as u32);
@@ -808,3 +831,6 @@ pub(crate) unsafe fn reset() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,9 @@
 
 pub mod descriptor;
 
-use std::sync::atomic::{AtomicI32, Ordering};
-
 use timestop_fiber::lock::Lock;
 
+use crate::own::Own;
 use crate::sched::Worker;
 use crate::sys;
 
@@ -21,8 +20,8 @@ const BATCH: usize = 256;
 /// The epoll descriptor, and who looks at it.
 #[derive(Debug)]
 pub(crate) struct Reactor {
-    epoll: AtomicI32,
-    wake: AtomicI32,
+    epoll: Own,
+    wake: Own,
     /// Held by whoever is in `epoll_wait`; the value is where the events go.
     poller: Lock<Events>,
 }
@@ -40,22 +39,18 @@ impl Reactor {
         let epoll = sys::epoll_create()?;
         let wake = sys::eventfd()?;
         let events = libc::EPOLLIN as u32 | libc::EPOLLET as u32;
-        sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, wake, events, WAKE)?;
+        sys::epoll_ctl(epoll.number(), libc::EPOLL_CTL_ADD, wake.number(), events, WAKE)?;
         let buffer = Events([libc::epoll_event { events: 0, u64: 0 }; BATCH]);
-        Ok(Self {
-            epoll: AtomicI32::new(epoll),
-            wake: AtomicI32::new(wake),
-            poller: Lock::new(buffer),
-        })
+        Ok(Self { epoll, wake, poller: Lock::new(buffer) })
     }
 
     pub(crate) fn epoll(&self) -> i32 {
-        self.epoll.load(Ordering::Relaxed)
+        self.epoll.number()
     }
 
     /// Makes whoever sleeps in epoll return.
     pub(crate) fn interrupt(&self) {
-        sys::eventfd_signal(self.wake.load(Ordering::Relaxed));
+        sys::eventfd_signal(self.wake.number());
     }
 
     /// Looks at epoll unless somebody else does, and queues the fibers whose descriptors are ready.
@@ -98,11 +93,5 @@ impl Reactor {
                 descriptor::ready(data, bits, worker);
             }
         }
-    }
-
-    /// Gives up descriptors that were inherited through a `fork`: they are the parent's too.
-    pub(crate) fn close(&self) {
-        sys::close(self.epoll());
-        sys::close(self.wake.load(Ordering::Relaxed));
     }
 }

@@ -21,6 +21,7 @@ use super::worker::Worker;
 use super::runtime;
 use crate::fiber::{Fiber, FiberRef};
 use crate::monitor::Detached;
+use crate::own::Own;
 use crate::preempt::{Request, Why};
 use crate::sync::{AtomicPtr, Ordering};
 
@@ -56,7 +57,7 @@ pub(crate) struct Carrier {
     left: Cell<*mut Fiber>,
     after: Cell<After>,
     /// `/proc/self/task/TID/stat`.
-    pub(super) stat: Cell<i32>,
+    pub(super) stat: Cell<Own>,
     pub(super) thread_id: Cell<u32>,
     /// Its OS thread ends with the fiber that runs there: see [`super::spare::retire`].
     pub(super) retired: Cell<bool>,
@@ -85,7 +86,7 @@ impl Carrier {
             running: AtomicPtr::new(std::ptr::null_mut()),
             left: Cell::new(std::ptr::null_mut()),
             after: Cell::new(After::Nothing),
-            stat: Cell::new(-1),
+            stat: Cell::new(Own::NONE),
             thread_id: Cell::new(0),
             retired: Cell::new(false),
             next_spare: AtomicPtr::new(std::ptr::null_mut()),
@@ -140,7 +141,7 @@ impl Carrier {
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
         self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.thread_id.set(crate::sys::thread_id());
-        self.stat.set(crate::fork::reopen_stat(self.stat.get()));
+        self.stat.set(crate::sys::open_own_stat()); // the old one is closed
         runtime().carriers.add(self);
         self.owner.leave();
     }

@@ -13,6 +13,7 @@ use timestop_fiber::lock::Lock;
 use timestop_fiber::switch;
 
 use super::{Carrier, Worker, runtime, wake_carrier};
+use crate::own::Own;
 use crate::{FiberRef, sys};
 
 /// Spares that are kept ready at least.
@@ -224,10 +225,7 @@ pub struct NoCarrier;
 pub(super) fn gone(carrier: &'static Carrier) {
     runtime().spares.total.fetch_sub(1, Ordering::Relaxed);
     runtime().detached.fetch_sub(1, Ordering::Relaxed);
-    let stat = carrier.stat.replace(-1);
-    if stat >= 0 {
-        sys::close(stat);
-    }
+    carrier.stat.replace(Own::NONE).close();
 }
 
 /// Starts the thread that keeps spares ready.

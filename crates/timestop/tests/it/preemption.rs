@@ -32,28 +32,20 @@ use crate::support::{self, DEADLINE, child, fan_out, is_child, listen, on_fiber,
 /// Microseconds between the preemptions of a process that has many.
 const CHAOS: &str = "50";
 
-/// How often this process has preempted a fiber so far; nothing where fibers are handed off instead.
-fn preemptions() -> Option<u64> {
-    // CONTRACT: Some(timestop::stats().preemptions)
-    None
-}
-
-/// Runs `f` as what must not be preempted.
-fn without_preemption<T>(f: impl FnOnce() -> T) -> T {
-    // CONTRACT: timestop::without_preemption(f)
-    f()
+/// How often this process has preempted a fiber so far.
+fn preemptions() -> u64 {
+    timestop::stats().preemptions
 }
 
 /// Fails unless this process has preempted fibers `at_least` that often.
 fn assert_preempted(at_least: u64) {
-    if let Some(count) = preemptions() {
-        assert!(count >= at_least, "{count} preemptions, expected {at_least}");
-    }
+    let count = preemptions();
+    assert!(count >= at_least, "{count} preemptions, expected {at_least}");
 }
 
-/// Whether there have been `enough` preemptions. True where there are none at all, so that loops end.
+/// Whether there have been `enough` preemptions.
 fn preempted(enough: u64) -> bool {
-    preemptions().is_none_or(|count| count >= enough)
+    preemptions() >= enough
 }
 
 /// Whether this process preempts at random, besides by slices.
@@ -169,7 +161,7 @@ fn beside_hogs(round: impl Fn(usize, u64) + Clone + Send + 'static) {
     let hogs = Hogs::start(2, round).run();
     others_go_on();
     if is_chaos() {
-        let enough = preemptions().map_or(0, |count| count + 500);
+        let enough = preemptions() + 500;
         (0..50).take_while(|_| !preempted(enough)).for_each(|_| others_go_on());
     }
     hogs.end();

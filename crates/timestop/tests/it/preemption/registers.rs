@@ -43,7 +43,7 @@ fn survives(name: &str, round: fn(u64)) {
     let wanted = env::var("TIMESTOP_PREEMPTIONS")
         .map_or(FEW, |text| text.parse().unwrap_or_else(|_| panic!("{text} is no number")));
     on_fiber(move || {
-        let enough = preemptions().unwrap_or(0) + wanted;
+        let enough = preemptions() + wanted;
         let moves = Arc::new(AtomicU64::new(0));
         let moved = moves.clone();
         fan_out(FIBERS, move |index| {
@@ -62,8 +62,8 @@ fn survives(name: &str, round: fn(u64)) {
             }
         });
         let moves = moves.load(Ordering::Relaxed);
-        println!("{:?} preemptions, {moves} moves to another OS thread meanwhile", preemptions());
-        assert!(preemptions().is_none() || moves > 0, "none was moved as it held registers");
+        println!("{} preemptions, {moves} moves to another OS thread meanwhile", preemptions());
+        assert!(moves > 0, "none was moved as it held registers");
     });
 }
 
