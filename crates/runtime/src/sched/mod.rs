@@ -456,6 +456,7 @@ fn search(worker: &'static Worker, searching: &mut bool, workers: u64) -> Option
         // With one worker the poll in `sleep` serves as well, and saves this one.
         runtime.reactor.poll(Some(0), Some(worker));
     }
+    worker.looked(now);
     if let Some(item) = own() {
         if workers > 1 && worker.has_work() {
             notify();
@@ -534,6 +535,7 @@ fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut boo
     {
         sleep_on_futex(carrier, until);
     }
+    worker.looked(crate::clock::coarse());
     *searching = wake_myself(runtime, carrier);
     // A whole batch for one who was woken by it and not by another worker: share it.
     if !*searching && worker.queue.len() > 1 && runtime.workers.len() > 1 {

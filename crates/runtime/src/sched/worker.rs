@@ -29,8 +29,6 @@ const GLOBAL_INTERVAL: u32 = 61;
 const POLL_INTERVAL: u64 = 20_000;
 /// … but after so long at the latest, in nanoseconds of the coarse clock, however few its switches.
 const POLL_AT_LATEST: u64 = 1_000_000;
-/// One with this much to do already looks only every eighth time.
-const PLENTY: usize = 64;
 /// How much it takes from the global queue at once.
 const SHARE: usize = 32;
 
@@ -55,6 +53,8 @@ pub(crate) struct Worker {
     pub(super) tick: Cell<u32>,
     /// *Owner.* When it last looked at the outside world.
     polled: Cell<u64>,
+    /// *Owner.* The tick at which what was queued at that time has run.
+    lap: Cell<u32>,
     /// *Owner.* Free stacks of the default class, the hottest last.
     slots: RefCell<Vec<SlotPtr>>,
     /// *Owner.* Reservations for stacks of the default class.
@@ -83,6 +83,7 @@ impl Worker {
             lifo_runs: Cell::new(0),
             tick: Cell::new(0),
             polled: Cell::new(now),
+            lap: Cell::new(0),
             slots: RefCell::new(Vec::with_capacity(KEPT_SLOTS)),
             credit: Cell::new(0),
             random: Cell::new(index.wrapping_mul(0x9E37_79B9) | 1),
@@ -155,16 +156,25 @@ impl Worker {
         crate::clock::coarse().saturating_sub(self.polled.get()) >= POLL_AT_LATEST
     }
 
+    /// A look finds what then queues behind the rest: it need not come before the rest has run, which
+    /// is a *lap*. Looks that come sooner cost a system call for a handful of events each, and fill the
+    /// ring until it overflows into the global queue, where what came first is overtaken.
     #[cold]
     fn now_and_then(&self) -> Option<*mut Runnable> {
         let now = sys::now();
-        let interval =
-            if self.queue.len() < PLENTY { POLL_INTERVAL } else { 8 * POLL_INTERVAL };
-        if now - self.polled.get() >= interval {
-            self.polled.set(now);
+        let since = now - self.polled.get();
+        let lap_over = self.lap.get().wrapping_sub(self.tick.get()).cast_signed() <= 0;
+        if since >= POLL_INTERVAL && lap_over || since >= POLL_AT_LATEST {
             super::poll_briefly(self, now);
+            self.looked(now);
         }
         self.take_share(SHARE)
+    }
+
+    /// Says that the outside world has been looked at.
+    pub(super) fn looked(&self, now: u64) {
+        self.polled.set(now);
+        self.lap.set(self.tick.get().wrapping_add(self.queue.len() as u32));
     }
 
     /// Takes from the global queue: the first to run now, more for the own queue.
