@@ -455,8 +455,8 @@ fn search(worker: &'static Worker, searching: &mut bool, workers: u64) -> Option
     if workers > 1 {
         // With one worker the poll in `sleep` serves as well, and saves this one.
         runtime.reactor.poll(Some(0), Some(worker));
+        worker.looked(now);
     }
-    worker.looked(now);
     if let Some(item) = own() {
         if workers > 1 && worker.has_work() {
             notify();
@@ -530,12 +530,13 @@ fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut boo
     }
     let until = (deadline != u64::MAX).then_some(deadline);
     // Where `prepare` finds a token it is used up: then there is no sleep at all.
-    if carrier.parker.prepare(true)
-        && !runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish())
-    {
-        sleep_on_futex(carrier, until);
+    if carrier.parker.prepare(true) {
+        if runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish()) {
+            worker.looked(crate::clock::coarse());
+        } else {
+            sleep_on_futex(carrier, until);
+        }
     }
-    worker.looked(crate::clock::coarse());
     *searching = wake_myself(runtime, carrier);
     // A whole batch for one who was woken by it and not by another worker: share it.
     if !*searching && worker.queue.len() > 1 && runtime.workers.len() > 1 {
