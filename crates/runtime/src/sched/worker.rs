@@ -164,11 +164,14 @@ impl Worker {
         let now = sys::now();
         let since = now - self.polled.get();
         let lap_over = self.lap.get().wrapping_sub(self.tick.get()).cast_signed() <= 0;
+        // First what came first; and no more than there is room for, or half of the ring would go to
+        // the end of the global queue in turn.
+        let item = self.take_share(SHARE.min(self.room() + 1));
         if since >= POLL_INTERVAL && lap_over || since >= POLL_AT_LATEST {
             super::poll_briefly(self, now);
             self.looked(now);
         }
-        self.take_share(SHARE)
+        item
     }
 
     /// Says that the outside world has been looked at.
