@@ -40,6 +40,24 @@ pub(crate) unsafe fn advise(address: usize, bytes: usize, advice: i32) -> io::Re
     check(unsafe { raw_syscall!(Sysno::madvise, address, bytes, advice) }).map(drop)
 }
 
+/// This process, for calls that want a pidfd (`PIDFD_SELF_THREAD`, Linux 6.15).
+const SELF: isize = -10_000;
+
+/// `process_madvise(2)` on ourselves: `madvise` of many ranges in one system call. False where the
+/// kernel does not do that, or has not done all of it.
+///
+/// # Safety
+///
+/// As [`advise`], for each range.
+pub(crate) unsafe fn advise_many(ranges: &[libc::iovec], advice: i32) -> bool {
+    let bytes: usize = ranges.iter().map(|range| range.iov_len).sum();
+    // SAFETY: the caller owns the ranges.
+    let done = check(unsafe {
+        raw_syscall!(Sysno::process_madvise, SELF, ranges.as_ptr(), ranges.len(), advice, 0)
+    });
+    done.is_ok_and(|done| done == bytes)
+}
+
 /// Makes a range inaccessible by `mprotect(2)`.
 ///
 /// # Safety

@@ -186,7 +186,12 @@ impl Monitor {
             let turn = fiber.is_hog() && due > 0 && !worker.owed.load(Ordering::Relaxed);
             if lasts && (over || turn || !fiber.is_hog()) && carrier.is_blocked() {
                 hand_off(runtime, worker, carrier, now);
-            } else if (over || turn) && runtime.settings.chaos == 0 {
+            } else if runtime.settings.chaos != 0 {
+                // Chance preempts, but for who cannot be.
+                if watch.used() >= 3 * runtime.settings.slice {
+                    hand_off(runtime, worker, carrier, now);
+                }
+            } else if over || turn {
                 due = due.saturating_sub(1);
                 preempt(runtime, worker, carrier, fiber, watch, (over, now));
             }

@@ -531,6 +531,7 @@ fn search(worker: &'static Worker, searching: &mut bool, workers: u64) -> Option
     if workers > 1 {
         // With one worker the poll in `sleep` serves as well, and saves this one.
         runtime.reactor.poll(Some(0), Some(worker));
+        worker.looked(now);
     }
     if let Some(item) = own() {
         if workers > 1 && worker.has_work() {
@@ -609,11 +610,13 @@ fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut boo
     }
     let until = (deadline != u64::MAX).then_some(deadline);
     // Where `prepare` finds a token it is used up: then there is no sleep at all.
-    if carrier.parker.prepare(true)
-        && !runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish())
-    {
-        runtime.monitor.stop_polling();
-        sleep_on_futex(carrier, until);
+    if carrier.parker.prepare(true) {
+        if runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish()) {
+            worker.looked(crate::clock::coarse());
+        } else {
+            runtime.monitor.stop_polling();
+            sleep_on_futex(carrier, until);
+        }
     }
     *searching = wake_myself(runtime, carrier);
     // A whole batch for one who was woken by it and not by another worker: share it.

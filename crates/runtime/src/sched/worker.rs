@@ -29,8 +29,6 @@ const GLOBAL_INTERVAL: u32 = 61;
 const POLL_INTERVAL: u64 = 20_000;
 /// … but after so long at the latest, in nanoseconds of the coarse clock, however few its switches.
 const POLL_AT_LATEST: u64 = 1_000_000;
-/// One with this much to do already looks only every eighth time.
-const PLENTY: usize = 64;
 /// Hogs get a turn after so long at the latest, in nanoseconds: one slice of 10 ms in 100.
 const BACKLOG_INTERVAL: u64 = 90_000_000;
 /// How much it takes from the global queue at once.
@@ -58,9 +56,11 @@ pub(crate) struct Worker {
     /// *Owner.* Counts switches, for what is done now and then.
     pub(super) tick: Cell<u32>,
     /// *Owner.* When it last looked at the outside world.
-    pub(super) polled: Cell<u64>,
+    polled: Cell<u64>,
     /// *Owner.* When it last ran something from the backlog, or found none there.
     backlog_turn: Cell<u64>,
+    /// *Owner.* The tick at which what was queued at that time has run.
+    lap: Cell<u32>,
     /// *Owner.* Free stacks of the default class, the hottest last.
     slots: RefCell<Vec<SlotPtr>>,
     /// *Owner.* Reservations for stacks of the default class.
@@ -91,6 +91,7 @@ impl Worker {
             tick: Cell::new(0),
             polled: Cell::new(now),
             backlog_turn: Cell::new(now),
+            lap: Cell::new(0),
             slots: RefCell::new(Vec::with_capacity(KEPT_SLOTS)),
             credit: Cell::new(0),
             random: Cell::new(index.wrapping_mul(0x9E37_79B9) | 1),
@@ -175,16 +176,25 @@ impl Worker {
         crate::clock::coarse().saturating_sub(self.polled.get()) >= POLL_AT_LATEST
     }
 
+    /// A look finds what then queues behind the rest: it need not come before the rest has run, which
+    /// is a *lap*. Looks that come sooner cost a system call for a handful of events each, and fill the
+    /// ring until it overflows into the global queue, where what came first is overtaken.
     #[cold]
     fn now_and_then(&self) -> Option<*mut Runnable> {
         let now = sys::now();
-        let interval =
-            if self.queue.len() < PLENTY { POLL_INTERVAL } else { 8 * POLL_INTERVAL };
-        if now - self.polled.get() >= interval {
-            self.polled.set(now);
-            super::poll_briefly(self, now);
+        let since = now - self.polled.get();
+        let lap_over = self.lap.get().wrapping_sub(self.tick.get()).cast_signed() <= 0;
+        if let Some(item) = self.take_owed(now) {
+            return Some(item);
         }
-        self.take_owed(now).or_else(|| self.take_share(SHARE))
+        // First what came first; and no more than there is room for, or half of the ring would go to
+        // the end of the global queue in turn.
+        let item = self.take_share(SHARE.min(self.room() + 1));
+        if since >= POLL_INTERVAL && lap_over || since >= POLL_AT_LATEST {
+            super::poll_briefly(self, now);
+            self.looked(now);
+        }
+        item
     }
 
     /// What is owed to those who wait in the backlog: a turn in a while, however much else there is.
@@ -207,6 +217,12 @@ impl Worker {
         self.backlog_turn.set(now);
         self.owed.store(false, Ordering::Relaxed);
         Some(item)
+    }
+
+    /// Says that the outside world has been looked at.
+    pub(super) fn looked(&self, now: u64) {
+        self.polled.set(now);
+        self.lap.set(self.tick.get().wrapping_add(self.queue.len() as u32));
     }
 
     /// Takes from the global queue: the first to run now, more for the own queue.
