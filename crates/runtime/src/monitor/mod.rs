@@ -184,7 +184,7 @@ impl Monitor {
             }
             let over = watch.used() >= runtime.settings.slice;
             let turn = fiber.is_hog() && due > 0 && !worker.owed.load(Ordering::Relaxed);
-            if lasts && (over || turn || !fiber.is_hog()) && carrier.is_blocked() {
+            if lasts && watch.stands && carrier.is_blocked() {
                 hand_off(runtime, worker, carrier, now);
             } else if runtime.settings.chaos != 0 {
                 // Chance preempts, but for who cannot be.

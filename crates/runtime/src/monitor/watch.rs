@@ -21,6 +21,8 @@ pub(super) struct Watch {
     base: u64,
     /// Looks that have found this run, the first not counted.
     pub(super) looks: u32,
+    /// The OS thread has used no CPU time since the look before: it may be blocked, or descheduled.
+    pub(super) stands: bool,
     /// When its preemption was first asked for; 0 if it was not.
     pub(super) asked: u64,
     /// And last.
@@ -49,6 +51,7 @@ impl Watch {
             } else {
                 fiber.charge(cpu.saturating_sub(self.cpu_seen));
             }
+            self.stands = self.looks == 0 || cpu == self.cpu_seen;
             self.cpu_seen = cpu;
             self.looks = self.looks.saturating_add(1);
         } else {

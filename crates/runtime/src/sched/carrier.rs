@@ -35,6 +35,8 @@ pub(super) enum After {
     Requeue,
     /// It let others go first, hogs too: queue it behind them.
     Behind,
+    /// It was preempted by chance: whoever looks at the global queue next goes on with it.
+    Scattered,
     /// It was preempted to let somebody else have a turn: it goes on first of the hogs.
     MadeWay,
     /// It was preempted because its slice is over: queue it behind the other hogs.
@@ -247,6 +249,11 @@ impl Carrier {
             }
             After::Requeue => self.queue(left),
             After::Behind => queue_hog(left, false),
+            After::Scattered => {
+                if super::enqueue(None, left.as_runnable()) {
+                    super::notify();
+                }
+            }
             After::MadeWay => queue_hog(left, true),
             After::SliceOver => queue_hog(left, false),
             After::Recycle => self.recycle(left),

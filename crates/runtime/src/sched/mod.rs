@@ -346,7 +346,7 @@ pub(crate) fn preempt() {
     let after = match why {
         Why::Slice => After::SliceOver,
         Why::Turn => After::MadeWay,
-        Why::Chance => After::Requeue,
+        Why::Chance => After::Scattered,
     };
     if why != Why::Chance {
         fiber.hog.store(true, Ordering::Relaxed);
