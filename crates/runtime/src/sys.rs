@@ -142,6 +142,14 @@ pub(crate) fn cpu_time(thread: u32) -> u64 {
 /// that compute. For one that wakes often and runs for microseconds; where the kernel refuses it is
 /// woken later.
 pub(crate) fn wake_promptly() {
+    // SAFETY: a number of the calling thread's.
+    let _ = unsafe { raw_syscall!(Sysno::prctl, libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
+    set_time_slice(100_000);
+}
+
+/// Asks for time slices of so many nanoseconds (Linux 6.12; 0 for the kernel's default). A thread with
+/// short ones gets as much CPU time, but sooner after it wakes, and is sooner made to wait.
+pub(crate) fn set_time_slice(nanoseconds: u64) {
     /// `struct sched_attr`, its first version.
     #[repr(C)]
     struct Attributes {
@@ -154,8 +162,6 @@ pub(crate) fn wake_promptly() {
         deadline: u64,
         period: u64,
     }
-    // SAFETY: a number of the calling thread's.
-    let _ = unsafe { raw_syscall!(Sysno::prctl, libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
     let mut attributes = Attributes {
         size: size_of::<Attributes>() as u32,
         policy: 0,
@@ -172,8 +178,7 @@ pub(crate) fn wake_promptly() {
         raw_syscall!(Sysno::sched_getattr, 0, &raw mut attributes, size, 0)
     });
     if got.is_ok() && attributes.policy == libc::SCHED_OTHER as u32 {
-        // A short slice (Linux 6.12): its deadline is always the nearest.
-        attributes.runtime = 100_000;
+        attributes.runtime = nanoseconds;
         // SAFETY: the kernel reads one record.
         let _ = unsafe { raw_syscall!(Sysno::sched_setattr, 0, &raw const attributes, 0) };
     }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | lasts | a worker sleeps | that one is woken: it takes what waits |
 //! | is blocked in the kernel | somebody waits | the worker is handed to a spare carrier |
-//! | is a hog's | somebody interactive waits | the hog is preempted, and goes on soon |
+//! | is a hog's, or takes longer than [`GRACE`] | somebody interactive waits | it is preempted, and goes on soon |
 //! | has used its slice | anybody waits | the fiber is preempted, and queues behind other hogs |
 //! | was asked two slices ago | | the worker is handed off |
 //!
@@ -40,11 +40,15 @@ use crate::{clock, deadlock, sys};
 /// How often the monitor looks, in nanoseconds.
 const TICK: u64 = 1_000_000;
 /// … and when there is nothing to do but to count.
-const LONG_TICK: u64 = 10 * TICK;
+const LONG_TICK: u64 = 20 * TICK;
 /// Looks without anything running before the monitor sleeps.
 const IDLE_LOOKS: u32 = 20;
 /// Between two rounds of preemption in favour of who is due: they come in batches then.
 const ROUND: u64 = 50_000;
+/// What a fiber that was no hog before may compute before it makes way for others that are not, in
+/// nanoseconds of CPU time. Many that begin to compute at once would else keep everybody waiting for a
+/// slice each.
+const GRACE: u64 = TICK;
 /// After a preemption that did not follow, the next is asked for after so long.
 const AGAIN: u64 = TICK / 2;
 /// Looks, a [`ROUND`] apart, before workers that were taken by hogs are thought to do other work.
@@ -147,7 +151,9 @@ impl Monitor {
         } else if self.patience > 0 || self.watches.iter().any(|watch| watch.looks > 0) {
             // One is held up, and the others may be in no hurry to look.
             fire_timers(runtime, now);
-            runtime.reactor.poll(Some(0), None);
+            if runtime.reactor.poll(Some(0), None) {
+                give_epoll_back(runtime);
+            }
         }
         let waits = Waits::now(runtime);
         if waits.anybody() {
@@ -183,7 +189,8 @@ impl Monitor {
                 continue;
             }
             let over = watch.used() >= runtime.settings.slice;
-            let turn = fiber.is_hog() && due > 0 && !worker.owed.load(Ordering::Relaxed);
+            let computes = fiber.is_hog() || watch.used() >= GRACE;
+            let turn = computes && due > 0 && !worker.owed.load(Ordering::Relaxed);
             if lasts && watch.stands && carrier.is_blocked() {
                 hand_off(runtime, worker, carrier, now);
             } else if runtime.settings.chaos != 0 {
@@ -281,10 +288,7 @@ impl Monitor {
                 if spent < now + ROUND {
                     self.wait(now + ROUND);
                 }
-                // A worker that fell asleep meanwhile left epoll to us: now it is its own.
-                if runtime.idle.sleeping() > 0 {
-                    sched::notify();
-                }
+                give_epoll_back(runtime);
             }
         }
     }
@@ -326,6 +330,15 @@ impl Waits {
 fn fire_timers(runtime: &Runtime, now: u64) {
     for worker in &runtime.workers {
         worker.wheel.expire(now, |fiber| unpark_on(None, fiber));
+    }
+}
+
+/// After the monitor has been in epoll: a worker that fell asleep meanwhile found it taken, and sleeps
+/// where no descriptor wakes it. It says that it sleeps before it tries, and we look after we have let
+/// go, with a full barrier in between on both sides: one of us sees the other.
+fn give_epoll_back(runtime: &Runtime) {
+    if runtime.idle.sleeping() > 0 {
+        sched::notify();
     }
 }
 

@@ -53,11 +53,12 @@ impl Reactor {
         sys::eventfd_signal(self.wake.number());
     }
 
-    /// Looks at epoll unless somebody else does, and queues the fibers whose descriptors are ready.
-    pub(crate) fn poll(&self, deadline: Option<u64>, worker: Option<&Worker>) {
-        if let Some(mut events) = self.poller.try_lock() {
-            self.wait(&mut events, deadline, worker);
-        }
+    /// Looks at epoll unless somebody else does: then false. Queues the fibers whose descriptors are
+    /// ready.
+    pub(crate) fn poll(&self, deadline: Option<u64>, worker: Option<&Worker>) -> bool {
+        let Some(mut events) = self.poller.try_lock() else { return false };
+        self.wait(&mut events, deadline, worker);
+        true
     }
 
     /// Sleeps in epoll until `deadline`, unless somebody else does: then false. `awake` is called

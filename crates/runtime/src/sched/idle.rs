@@ -44,11 +44,12 @@ impl Idle {
         self.0.load(Ordering::Acquire) / SLEEPER
     }
 
-    /// A worker that is awake begins to search; false where half of `workers` search already.
+    /// A worker that is awake begins to search; false where more than half of `workers`
+    /// search already. (Of two, both may: the kernel may have left one that was woken waiting for a CPU.)
     #[must_use]
     pub(crate) fn start_search(&self, workers: u64) -> bool {
         let searching = self.0.load(Ordering::Relaxed) & SEARCHERS;
-        if 2 * searching >= workers {
+        if 2 * searching > workers {
             return false;
         }
         self.0.fetch_add(SEARCHER, Ordering::SeqCst);
