@@ -35,6 +35,9 @@ pub fn to_stderr() {
 
 struct Told {
     sites: HashSet<String>,
+    /// Stacks that have been looked at, by their return addresses. Names cost a look at the debug
+    /// information, and a hundred fibers that run one function stop at a hundred of its instructions.
+    stacks: HashSet<(Kind, Vec<usize>)>,
     since: Option<Instant>,
     count: u32,
 }
@@ -42,6 +45,16 @@ struct Told {
 static TOLD: Mutex<Option<Told>> = Mutex::new(None);
 
 impl Told {
+    fn new() -> Self {
+        Self { sites: HashSet::new(), stacks: HashSet::new(), since: None, count: 0 }
+    }
+
+    /// Whether a stack with these callers has not been looked at.
+    fn is_new(&mut self, kind: Kind, callers: &[usize]) -> bool {
+        callers.is_empty()
+            || self.stacks.len() < SITES && self.stacks.insert((kind, callers.to_vec()))
+    }
+
     /// Whether a warning about a call site is to be made.
     fn wants(&mut self, site: &str, now: Instant) -> bool {
         if self.sites.contains(site) || self.sites.len() >= SITES {
@@ -60,6 +73,11 @@ impl Told {
 
 /// Warns about a report of a fiber. On an ordinary thread.
 pub(crate) fn warn(report: &Report) {
+    let heard = ON_STDERR.load(Ordering::Relaxed)
+        || tracing::enabled!(target: "timestop", tracing::Level::WARN);
+    if !heard {
+        return;
+    }
     let Some(text) = compose(report) else { return };
     if ON_STDERR.load(Ordering::Relaxed) {
         let _ = Stderr.write_all(format!("timestop: {text}\n").as_bytes());
@@ -90,17 +108,21 @@ fn compose(report: &Report) -> Option<String> {
             stack = stack::of_blocked(fiber, report.thread_id, blocked);
         }
     }
+    if !with_told(|told| told.is_new(report.kind, stack.get(1..).unwrap_or_default())) {
+        return None;
+    }
     let mut symbols = Symbols::new();
     let frames: Vec<Frame> =
         stack.iter().flat_map(|address| symbols.resolve(*address).to_vec()).collect();
     let place = site(&frames).map_or_else(String::new, Frame::to_string);
-    let is_wanted = {
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        let told =
-            told.get_or_insert_with(|| Told { sites: HashSet::new(), since: None, count: 0 });
-        told.wants(&format!("{:?} {place}", report.kind), Instant::now())
-    };
+    let site = format!("{:?} {place}", report.kind);
+    let is_wanted = with_told(|told| told.wants(&site, Instant::now()));
     is_wanted.then(|| message(report, call, &frames))
+}
+
+fn with_told<R>(body: impl FnOnce(&mut Told) -> R) -> R {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    body(told.get_or_insert_with(Told::new))
 }
 
 fn message(report: &Report, call: Option<&str>, frames: &[Frame]) -> String {
@@ -187,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_site_is_told_once_and_many_are_limited() {
-        let mut told = Told { sites: HashSet::new(), since: None, count: 0 };
+        let mut told = Told::new();
         let now = Instant::now();
         assert!(told.wants("here", now));
         assert!(!told.wants("here", now));

@@ -32,7 +32,7 @@ pub enum HogReports {
 }
 
 /// What a report is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A fiber has computed for longer than its slice while others waited.
     Held,
@@ -149,6 +149,8 @@ pub(crate) fn start_if_wanted() {
 
 extern "C" fn main(_: *mut c_void) -> *mut c_void {
     timestop_fiber::thread::begin(c"timestop-report", false);
+    // Reading debug information takes a second of CPU time: what the program does comes first.
+    sys::be_nice();
     loop {
         let bell = BELL.load(Ordering::Acquire);
         while let Some(report) = next() {

@@ -147,9 +147,15 @@ pub(crate) fn wake_promptly() {
     set_time_slice(100_000);
 }
 
+/// Gives the calling OS thread the lowest priority of its kind.
+pub(crate) fn be_nice() {
+    // SAFETY: numbers only; 0 is the calling thread.
+    let _ = unsafe { raw_syscall!(Sysno::setpriority, libc::PRIO_PROCESS, 0, 19) };
+}
+
 /// Asks for time slices of so many nanoseconds (Linux 6.12; 0 for the kernel's default). A thread with
 /// short ones gets as much CPU time, but sooner after it wakes, and is sooner made to wait.
-pub(crate) fn set_time_slice(nanoseconds: u64) {
+fn set_time_slice(nanoseconds: u64) {
     /// `struct sched_attr`, its first version.
     #[repr(C)]
     struct Attributes {

@@ -179,7 +179,9 @@ impl Monitor {
             sched::notify();
             return;
         }
-        // No more preemptions for the sake of who is due than there are of those.
+        // No more preemptions for the sake of who is due than there are of those; but one that was
+        // asked for before and has not followed does not count: the kernel may have taken the CPU
+        // from that carrier.
         let mut due = waits.due;
         for (worker, watch) in runtime.workers.iter().zip(&mut self.watches) {
             let run = worker.carrier().and_then(|carrier| Some((carrier, carrier.running()?)));
@@ -198,9 +200,8 @@ impl Monitor {
                 if watch.used() >= 3 * runtime.settings.slice {
                     hand_off(runtime, worker, carrier, now);
                 }
-            } else if over || turn {
+            } else if (over || turn) && preempt(runtime, worker, carrier, fiber, watch, (over, now)) {
                 due = due.saturating_sub(1);
-                preempt(runtime, worker, carrier, fiber, watch, (over, now));
             }
         }
     }
@@ -351,7 +352,8 @@ fn detached(runtime: &Runtime) -> impl Iterator<Item = (&'static Carrier, FiberR
         .filter_map(|carrier| Some((carrier, carrier.running()?)))
 }
 
-/// Asks for the preemption of a run; hands off what has not followed for two slices.
+/// Asks for the preemption of a run; hands off what has not followed for two slices. False where it
+/// was asked for a moment ago.
 fn preempt(
     runtime: &'static Runtime,
     worker: &'static Worker,
@@ -359,17 +361,17 @@ fn preempt(
     fiber: FiberRef,
     watch: &mut Watch,
     (over, now): (bool, u64),
-) {
+) -> bool {
     let settings = &runtime.settings;
     let refused = watch.asked != 0 && now - watch.asked >= 2 * settings.slice;
     if refused || !settings.preempt || preempt::signal() == 0 {
         hand_off(runtime, worker, carrier, now);
-        return;
+        return true;
     }
     if watch.asked == 0 {
         watch.asked = now;
     } else if now - watch.last_asked < AGAIN {
-        return;
+        return false;
     }
     watch.last_asked = now;
     fiber.set_slice_used(watch.used());
@@ -378,6 +380,7 @@ fn preempt(
         && !fiber.told.swap(true, Ordering::Relaxed);
     let why = if over { Why::Slice } else { Why::Turn };
     preempt::request(carrier, fiber, why, tell);
+    true
 }
 
 /// Gives the worker of a stuck carrier to a spare one, if there is one.
