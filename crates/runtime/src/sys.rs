@@ -95,32 +95,45 @@ pub fn process_id() -> u32 {
     unsafe { raw_syscall!(Sysno::getpid) as u32 }
 }
 
-/// Sends a signal with a value to a thread of this process.
-pub(crate) fn signal_thread(thread: u32, signal: i32, value: usize) {
-    /// The words of a `siginfo_t` that say who sent what.
-    #[repr(C)]
-    struct Info {
-        signal: i32,
-        error: i32,
-        code: i32,
-        _gap: i32,
-        process: u32,
-        user: u32,
-        value: usize,
-        rest: [u64; 12],
-    }
-    const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
+/// `siginfo_t` as far as we write it: number, code, sender, value.
+#[derive(Debug)]
+#[repr(C)]
+struct SignalInfo {
+    signal: i32,
+    error: i32,
+    code: i32,
+    _gap: i32,
+    process: u32,
+    user: u32,
+    value: usize,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<SignalInfo>() == size_of::<libc::siginfo_t>());
+
+/// What comes with a signal that this process sends to itself.
+#[must_use]
+pub fn signal_info(signal: i32, code: i32, user: u32, value: usize) -> libc::siginfo_t {
     let process = process_id();
-    let info = Info {
-        signal,
-        error: 0,
-        code: libc::SI_QUEUE,
-        _gap: 0,
-        process,
-        user: 0,
-        value,
-        rest: [0; 12],
-    };
+    let info =
+        SignalInfo { signal, error: 0, code, _gap: 0, process, user, value, rest: [0; 12] };
+    // SAFETY: the same size, and any bytes are valid.
+    unsafe { std::mem::transmute::<SignalInfo, libc::siginfo_t>(info) }
+}
+
+/// Whether a signal is one that [`signal_thread`] has sent with this value.
+#[must_use]
+pub fn carries(info: &libc::siginfo_t, value: usize) -> bool {
+    // SAFETY: the record is as long, and any bytes are valid.
+    let info = unsafe { &*std::ptr::from_ref(info).cast::<SignalInfo>() };
+    info.code == libc::SI_QUEUE && info.value == value
+}
+
+/// Sends a signal with a value to a thread of this process.
+pub fn signal_thread(thread: u32, signal: i32, value: usize) {
+    // The sender's user is of no interest to who looks for the value: no system call for it.
+    let info = signal_info(signal, libc::SI_QUEUE, 0, value);
+    let process = process_id();
     // SAFETY: the kernel reads one record. The thread may be gone: then nothing happens.
     let _ = unsafe {
         raw_syscall!(Sysno::rt_tgsigqueueinfo, process, thread, signal, &raw const info)
@@ -142,20 +155,6 @@ pub(crate) fn cpu_time(thread: u32) -> u64 {
 /// that compute. For one that wakes often and runs for microseconds; where the kernel refuses it is
 /// woken later.
 pub(crate) fn wake_promptly() {
-    // SAFETY: a number of the calling thread's.
-    let _ = unsafe { raw_syscall!(Sysno::prctl, libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
-    set_time_slice(100_000);
-}
-
-/// Gives the calling OS thread the lowest priority of its kind.
-pub(crate) fn be_nice() {
-    // SAFETY: numbers only; 0 is the calling thread.
-    let _ = unsafe { raw_syscall!(Sysno::setpriority, libc::PRIO_PROCESS, 0, 19) };
-}
-
-/// Asks for time slices of so many nanoseconds (Linux 6.12; 0 for the kernel's default). A thread with
-/// short ones gets as much CPU time, but sooner after it wakes, and is sooner made to wait.
-fn set_time_slice(nanoseconds: u64) {
     /// `struct sched_attr`, its first version.
     #[repr(C)]
     struct Attributes {
@@ -168,6 +167,8 @@ fn set_time_slice(nanoseconds: u64) {
         deadline: u64,
         period: u64,
     }
+    // SAFETY: a number of the calling thread's.
+    let _ = unsafe { raw_syscall!(Sysno::prctl, libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
     let mut attributes = Attributes {
         size: size_of::<Attributes>() as u32,
         policy: 0,
@@ -184,10 +185,17 @@ fn set_time_slice(nanoseconds: u64) {
         raw_syscall!(Sysno::sched_getattr, 0, &raw mut attributes, size, 0)
     });
     if got.is_ok() && attributes.policy == libc::SCHED_OTHER as u32 {
-        attributes.runtime = nanoseconds;
+        // A thread with short slices (Linux 6.12) gets as much CPU time, but sooner after it wakes.
+        attributes.runtime = 100_000;
         // SAFETY: the kernel reads one record.
         let _ = unsafe { raw_syscall!(Sysno::sched_setattr, 0, &raw const attributes, 0) };
     }
+}
+
+/// Gives the calling OS thread the lowest priority of its kind.
+pub(crate) fn be_nice() {
+    // SAFETY: numbers only; 0 is the calling thread.
+    let _ = unsafe { raw_syscall!(Sysno::setpriority, libc::PRIO_PROCESS, 0, 19) };
 }
 
 /// Closes a descriptor of ours.

@@ -71,35 +71,15 @@ fn kick_value() -> usize {
     (&raw const KICK) as usize
 }
 
-/// `siginfo_t` as far as we write it: number, code, sender, value.
-#[repr(C)]
-struct Info {
-    signal: c_int,
-    errno: c_int,
-    code: c_int,
-    padding: c_int,
-    process: u32,
-    user: u32,
-    value: usize,
-    rest: [u64; 12],
-}
-
-const _: () = assert!(size_of::<Info>() == size_of::<siginfo_t>());
-
 /// What comes with a signal that this process sends to itself.
 pub(super) fn info(signal: c_int, code: c_int, value: usize) -> siginfo_t {
     // SAFETY: touches no memory.
     let user = unsafe { system_call!(Sysno::getuid) }.unwrap_or(0) as u32;
-    let process = sys::process_id();
-    let info = Info { signal, errno: 0, code, padding: 0, process, user, value, rest: [0; 12] };
-    // SAFETY: the same size, and any bytes are valid.
-    unsafe { std::mem::transmute::<Info, siginfo_t>(info) }
+    sys::signal_info(signal, code, user, value)
 }
 
 fn is_kick(info: &siginfo_t) -> bool {
-    // SAFETY: the record is as long.
-    let info = unsafe { &*std::ptr::from_ref(info).cast::<Info>() };
-    info.code == libc::SI_QUEUE && info.value == kick_value()
+    sys::carries(info, kick_value())
 }
 
 /// What the kernel calls.
@@ -218,12 +198,7 @@ pub(super) fn nudge(fiber: FiberRef, signal: c_int) {
     if Some(fiber) != FiberRef::current()
         && let Some(thread) = runtime::running_thread(fiber)
     {
-        let info = info(signal, libc::SI_QUEUE, kick_value());
-        let process = sys::process_id();
-        // SAFETY: the kernel reads one record.
-        let _ = unsafe {
-            system_call!(Sysno::rt_tgsigqueueinfo, process, thread, signal, &raw const info)
-        };
+        sys::signal_thread(thread, signal, kick_value());
     }
     // It may be about to run and to compute, or the kick may find another there: look once more.
     runtime::post_again();

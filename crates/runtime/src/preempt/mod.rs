@@ -216,10 +216,7 @@ pub(crate) fn stack_of(fiber: FiberRef) -> Range<usize> {
 /// interrupted registers, and one word of the fiber's stack.
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a record.
-    let record = unsafe { &*info };
-    // SAFETY: a record that is queued with a value has one; for others the words are any.
-    let value = unsafe { record.si_value() }.sival_ptr as usize;
-    if record.si_code == libc::SI_QUEUE && value == mark() {
+    if sys::carries(unsafe { &*info }, mark()) {
         // No fiber: the carrier's loop, or code that runs on the carrier's thread pointer.
         if let Some(fiber) = FiberRef::current() {
             // SAFETY: the kernel passes the interrupted registers.
