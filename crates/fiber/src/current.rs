@@ -48,21 +48,45 @@ global_asm!(
     ".text",
 );
 
+/// Reads a word of the caller's own TLS block.
+macro_rules! read_word {
+    ($name:literal) => {{
+        let value: u64;
+        // SAFETY: reads one aligned word of the caller's own TLS block.
+        unsafe {
+            asm!(
+                concat!("mov {0}, qword ptr [rip + ", $name, "@GOTTPOFF]"),
+                "mov {0}, qword ptr fs:[{0}]",
+                out(reg) value,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+        value
+    }};
+}
+
+/// Writes a word of the caller's own TLS block. (Not `nomem`: the compiler must not move other accesses
+/// across.)
+macro_rules! write_word {
+    ($name:literal, $value:expr) => {{
+        // SAFETY: writes one aligned word of the caller's own TLS block.
+        unsafe {
+            asm!(
+                concat!("mov {0}, qword ptr [rip + ", $name, "@GOTTPOFF]"),
+                "mov qword ptr fs:[{0}], {1}",
+                out(reg) _,
+                in(reg) u64::from($value),
+                options(nostack, preserves_flags),
+            );
+        }
+    }};
+}
+
 /// The word of the running fiber; null on an OS thread.
 #[inline(always)]
 #[must_use]
 pub fn get() -> *mut () {
-    let value;
-    // SAFETY: reads one aligned word of the caller's own TLS block.
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + timestop_current@GOTTPOFF]",
-            "mov {0}, qword ptr fs:[{0}]",
-            out(reg) value,
-            options(nostack, readonly, preserves_flags),
-        );
-    }
-    value
+    read_word!("timestop_current") as *mut ()
 }
 
 /// Where the word lies from the thread pointer: the same in every thread and fiber.
@@ -95,32 +119,13 @@ pub unsafe fn set(fs: usize, value: *mut ()) {
 /// The flag of the running thread or fiber: threads that it creates become fibers.
 #[must_use]
 pub fn flag() -> bool {
-    let value: u64;
-    // SAFETY: reads one aligned word of the caller's own TLS block.
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + timestop_flag@GOTTPOFF]",
-            "mov {0}, qword ptr fs:[{0}]",
-            out(reg) value,
-            options(nostack, readonly, preserves_flags),
-        );
-    }
-    value != 0
+    read_word!("timestop_flag") != 0
 }
 
 /// Sets the flag and returns the one before.
 pub fn replace_flag(value: bool) -> bool {
     let before = flag();
-    // SAFETY: writes one aligned word of the caller's own TLS block.
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + timestop_flag@GOTTPOFF]",
-            "mov qword ptr fs:[{0}], {1}",
-            out(reg) _,
-            in(reg) u64::from(value),
-            options(nostack, preserves_flags),
-        );
-    }
+    write_word!("timestop_flag", value);
     before
 }
 
@@ -129,34 +134,14 @@ pub fn replace_flag(value: bool) -> bool {
 #[inline]
 #[must_use]
 pub fn depth() -> u64 {
-    let value: u64;
-    // SAFETY: reads one aligned word of the caller's own TLS block.
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + timestop_depth@GOTTPOFF]",
-            "mov {0}, qword ptr fs:[{0}]",
-            out(reg) value,
-            options(nostack, readonly, preserves_flags),
-        );
-    }
-    value
+    read_word!("timestop_depth")
 }
 
 /// Whether the running fiber is between entering the runtime and leaving it.
 #[inline(always)]
 #[must_use]
 pub fn is_shut() -> bool {
-    let value: u64;
-    // SAFETY: reads one aligned word of the caller's own TLS block.
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + timestop_shut@GOTTPOFF]",
-            "mov {0}, qword ptr fs:[{0}]",
-            out(reg) value,
-            options(nostack, readonly, preserves_flags),
-        );
-    }
-    value != 0
+    read_word!("timestop_shut") != 0
 }
 
 /// Says that the running fiber enters the runtime (`true`) or has left it. Until it has left, it is
@@ -165,17 +150,7 @@ pub fn is_shut() -> bool {
 /// A plain store: it stands on the path of every switch.
 #[inline(always)]
 pub fn set_shut(shut: bool) {
-    // SAFETY: writes one aligned word of the caller's own TLS block. (Not `nomem`: the compiler must
-    // not move other accesses across.)
-    unsafe {
-        asm!(
-            "mov {0}, qword ptr [rip + timestop_shut@GOTTPOFF]",
-            "mov qword ptr fs:[{0}], {1}",
-            out(reg) _,
-            in(reg) u64::from(shut),
-            options(nostack, preserves_flags),
-        );
-    }
+    write_word!("timestop_shut", shut);
 }
 
 /// Runs `body` where the running fiber is neither preempted nor runs signal handlers of the program:

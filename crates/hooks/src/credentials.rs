@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use libc::{gid_t, siginfo_t, uid_t};
 use timestop_fiber::lock::Lock;
 use timestop_fiber::switch;
-use timestop_runtime::{FiberRef, carrier_thread_pointer, is_started, sys};
+use timestop_runtime::{FiberRef, action, carrier_thread_pointer, is_started, sys};
 
-use crate::call::{self, Sysno, set_errno};
+use crate::call::{self, set_errno};
+use crate::real;
 use crate::thread::on_carriers_block;
-use crate::{real, system_call};
 
 /// libc's `SIGSETXID`.
 const SIGNAL: c_int = 33;
@@ -34,16 +34,6 @@ real! {
     fn real_setresuid: unsafe extern "C" fn(uid_t, uid_t, uid_t) -> c_int = c"setresuid";
     fn real_setresgid: unsafe extern "C" fn(gid_t, gid_t, gid_t) -> c_int = c"setresgid";
     fn real_setgroups: unsafe extern "C" fn(usize, *const gid_t) -> c_int = c"setgroups";
-}
-
-/// `struct kernel_sigaction`.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-struct Action {
-    handler: usize,
-    flags: u64,
-    restorer: usize,
-    mask: u64,
 }
 
 /// libc's handler of the signal.
@@ -87,18 +77,14 @@ extern "C" fn answer(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
 fn stand_before() {
     static ONE: Lock<()> = Lock::new(());
     let _one = ONE.lock();
-    let mut now = Action::default();
-    // SAFETY: the kernel writes one record.
-    let asked = unsafe { system_call!(Sysno::rt_sigaction, SIGNAL, 0, &raw mut now, 8) };
+    let now = action::exchange(SIGNAL, None);
     let ours = answer as *const () as usize;
     // libc installs its own with the first thread, of which the runtime has some.
-    if asked.is_err() || now.handler == ours || now.handler <= libc::SIG_IGN {
+    if now.handler == ours || now.handler <= libc::SIG_IGN {
         return;
     }
     LIBCS.store(now.handler, Ordering::Release);
-    let new = Action { handler: ours, mask: u64::MAX, ..now };
-    // SAFETY: the kernel reads one record; the handler lives for ever.
-    let _ = unsafe { system_call!(Sysno::rt_sigaction, SIGNAL, &raw const new, 0, 8) };
+    action::exchange(SIGNAL, Some(now.handled_by(ours)));
 }
 
 /// Makes a call that changes all OS threads.

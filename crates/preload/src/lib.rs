@@ -72,7 +72,9 @@ fn workers() -> usize {
 fn start() -> bool {
     hooks::install();
     report::install();
-    if variable(c"TIMESTOP_HOG") == Some(c"warn") {
+    // Standard error is the program's: only where that is asked for.
+    let tells = variable(c"TIMESTOP_HOG") == Some(c"warn");
+    if tells {
         // A program in C or Python has nobody who listens to `tracing`.
         report::warn_on_stderr();
     }
@@ -86,11 +88,7 @@ fn start() -> bool {
         slice: number(c"TIMESTOP_SLICE").map_or(defaults.slice, |slice| slice as u64 * 1_000_000),
         preempt: variable(c"TIMESTOP_PREEMPT").is_none_or(|value| value != c"off"),
         chaos: number(c"TIMESTOP_CHAOS").map_or(0, |pause| pause as u64 * 1_000),
-        // Standard error is the program's: only where that is asked for.
-        hogs: match variable(c"TIMESTOP_HOG") {
-            Some(value) if value == c"warn" => HogReports::Warn,
-            _ => HogReports::Off,
-        },
+        hogs: if tells { HogReports::Warn } else { HogReports::Off },
         ..defaults
     };
     match runtime::start_on_this_thread(settings) {

@@ -13,14 +13,22 @@ const SA_RESTORER: u64 = 0x0400_0000;
 /// `struct kernel_sigaction`.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct Action {
-    pub(crate) handler: usize,
-    pub(crate) flags: u64,
+pub struct Action {
+    /// The handler's address, `SIG_DFL` or `SIG_IGN`.
+    pub handler: usize,
+    /// `SA_…`, with the kernel's own.
+    pub flags: u64,
     restorer: usize,
     mask: u64,
 }
 
 impl Action {
+    /// The same, with another handler and with every signal blocked while it runs.
+    #[must_use]
+    pub fn handled_by(self, handler: usize) -> Self {
+        Self { handler, mask: u64::MAX, ..self }
+    }
+
     /// A handler that runs on the OS thread's alternate stack, with the signals of `mask` blocked.
     pub(crate) fn on_alternate_stack(handler: usize, flags: c_int, mask: u64) -> Self {
         let flags = flags | libc::SA_SIGINFO | libc::SA_ONSTACK;
@@ -34,7 +42,7 @@ impl Action {
 }
 
 /// Sets the action of a signal, if one is given, and returns the one before.
-pub(crate) fn exchange(signal: c_int, action: Option<Action>) -> Action {
+pub fn exchange(signal: c_int, action: Option<Action>) -> Action {
     let mut old = Action::default();
     let new = action.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the kernel reads and writes one record each; handlers that we set live for ever.

@@ -23,7 +23,7 @@ mod sched {
 }
 
 not_under_loom! {
-    mod action;
+    pub mod action;
     mod clock;
     mod deadlock;
     mod fiber;

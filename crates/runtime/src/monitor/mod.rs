@@ -133,8 +133,7 @@ impl Monitor {
         }
         let (mut taken, mut settled, mut runs) = (true, true, 0);
         for (worker, watch) in runtime.workers.iter().zip(&mut self.watches) {
-            let run = worker.carrier().and_then(|carrier| Some((carrier, carrier.running()?)));
-            let Some((carrier, fiber)) = run else {
+            let Some((carrier, fiber)) = worker.run() else {
                 watch.nothing(now);
                 worker.held_up.store(false, Ordering::Relaxed);
                 taken = false;
@@ -184,8 +183,7 @@ impl Monitor {
         // from that carrier.
         let mut due = waits.due;
         for (worker, watch) in runtime.workers.iter().zip(&mut self.watches) {
-            let run = worker.carrier().and_then(|carrier| Some((carrier, carrier.running()?)));
-            let Some((carrier, fiber)) = run else { continue };
+            let Some((carrier, fiber)) = worker.run() else { continue };
             let lasts = watch.looks > 0;
             if !lasts && !fiber.is_hog() {
                 continue;
@@ -236,8 +234,7 @@ impl Monitor {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let workers = &self.runtime.workers;
-        let Some(carrier) = workers[self.random as usize % workers.len()].carrier() else { return };
-        if let Some(fiber) = carrier.running()
+        if let Some((carrier, fiber)) = workers[self.random as usize % workers.len()].run()
             && !carrier.is_blocked()
         {
             preempt::request(carrier, fiber, Why::Chance, false);

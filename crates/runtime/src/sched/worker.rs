@@ -109,6 +109,12 @@ impl Worker {
         unsafe { self.carrier.load(Ordering::Acquire).as_ref() }
     }
 
+    /// The carrier that runs it now, and the fiber there; `None` while that is in its loop.
+    pub(crate) fn run(&self) -> Option<(&'static Carrier, FiberRef)> {
+        let carrier = self.carrier()?;
+        Some((carrier, carrier.running()?))
+    }
+
     /// Queues at the end; what does not fit goes to the global queue with half of the ring.
     pub(super) fn push(&self, item: *mut Runnable) {
         if let Err(item) = self.queue.push(item) {
