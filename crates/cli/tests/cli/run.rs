@@ -9,20 +9,6 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Program, output, output_of, text, timestop_run};
 
-/// Fails unless `program` passes on plain threads: only then is it worth anything as a test of fibers.
-fn passes_plainly(program: &Program) {
-    let plain = program.plain();
-    assert!(plain.status.success(), "{}\n{}", plain.status, text(&plain.stderr));
-    assert!(text(&plain.stdout).contains("PASS"), "{}", text(&plain.stdout));
-}
-
-/// Fails unless `program` ends and prints on fibers as it does on threads.
-fn is_the_same_on_fibers(program: &Program) {
-    let (plain, fibers) = (program.plain(), program.on_fibers());
-    assert_eq!(fibers.status, plain.status, "{}\n{}", text(&fibers.stdout), text(&fibers.stderr));
-    assert_eq!(text(&fibers.stdout), text(&plain.stdout));
-}
-
 /// Two tests a program: on plain threads, and the same on fibers.
 macro_rules! programs {
     ($($name:ident: $program:expr;)*) => {$(
@@ -31,12 +17,12 @@ macro_rules! programs {
 
             #[test]
             fn plain() {
-                passes_plainly(&$program);
+                $program.passes_plainly();
             }
 
             #[test]
             fn on_fibers() {
-                is_the_same_on_fibers(&$program);
+                $program.is_the_same_on_fibers(&[]);
             }
         }
     )*};

@@ -118,6 +118,22 @@ impl Program {
         let environment = environment.iter().copied();
         output(timestop_run().arg(&self.path).args(&self.arguments).envs(environment))
     }
+
+    /// Fails unless it passes on plain threads: only then is it worth anything as a test of fibers.
+    pub(crate) fn passes_plainly(&self) {
+        let plain = self.plain();
+        assert!(plain.status.success(), "{}\n{}", plain.status, text(&plain.stderr));
+        assert!(text(&plain.stdout).contains("PASS"), "{}", text(&plain.stdout));
+    }
+
+    /// Fails unless it ends and prints on fibers, with more in its environment, as it does on threads.
+    pub(crate) fn is_the_same_on_fibers(&self, environment: &[(&str, &str)]) {
+        let plain = self.plain();
+        let fibers = self.on_fibers_with(environment);
+        let [stdout, stderr] = [&fibers.stdout, &fibers.stderr].map(|bytes| text(bytes));
+        assert_eq!(fibers.status, plain.status, "{environment:?}\n{stdout}\n{stderr}");
+        assert_eq!(stdout, text(&plain.stdout), "{environment:?}\n{stderr}");
+    }
 }
 
 fn source(name: &str) -> PathBuf {
