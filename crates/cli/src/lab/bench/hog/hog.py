@@ -25,4 +25,7 @@ while (due := time.perf_counter() + SLEEP) < end:
     time.sleep(SLEEP)
     if (now := time.perf_counter()) >= begin:
         late.append(int((now - due) * 1e9))
+if not late:
+    # It did not get to sleep within the window at all: its first wake-up, due at the begin, comes now.
+    late.append(int((time.perf_counter() - begin - SLEEP) * 1e9))
 print(*late, sep="\n", flush=True)
