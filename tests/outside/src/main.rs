@@ -58,19 +58,33 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
+/// Clients that knock at once. Each is inside when it has its first answer, so that no more than these
+/// are in the listener's backlog: where that overflows the kernel sends SYN cookies, and lets in
+/// connections whose clients have long gone.
+const KNOCKING: usize = 64;
+
 /// Sends three random numbers, with a rest between, and returns them.
-fn talk(address: SocketAddr) -> io::Result<Vec<u64>> {
-    let mut stream = TcpStream::connect(address)?;
-    let mut rng = rand::rng();
-    for _ in 0..3 {
-        let number: u64 = rng.random();
-        stream.write_all(&number.to_le_bytes())?;
-        SENT.with_borrow_mut(|sent| sent.push(number));
-        let mut bytes = [0; 8];
-        stream.read_exact(&mut bytes)?;
-        assert_eq!(u64::from_le_bytes(bytes), number.wrapping_add(1));
+fn talk(address: SocketAddr, door: &Gate) -> io::Result<Vec<u64>> {
+    let mut stream = door.pass(|| {
+        let mut stream = TcpStream::connect(address)?;
+        exchange(&mut stream)?;
+        io::Result::Ok(stream)
+    })?;
+    for _ in 1..3 {
+        exchange(&mut stream)?;
     }
     Ok(SENT.take())
+}
+
+/// Sends a random number and checks the answer.
+fn exchange(stream: &mut TcpStream) -> io::Result<()> {
+    let number: u64 = rand::rng().random();
+    stream.write_all(&number.to_le_bytes())?;
+    SENT.with_borrow_mut(|sent| sent.push(number));
+    let mut bytes = [0; 8];
+    stream.read_exact(&mut bytes)?;
+    assert_eq!(u64::from_le_bytes(bytes), number.wrapping_add(1));
+    Ok(())
 }
 
 fn main() -> io::Result<()> {
@@ -92,13 +106,15 @@ fn main() -> io::Result<()> {
     });
 
     let gate = Arc::new(Gate { room: Mutex::new(connections_at_once()), freed: Condvar::new() });
+    let door = Arc::new(Gate { room: Mutex::new(KNOCKING), freed: Condvar::new() });
     let released = Arc::new(AtomicBool::new(false));
     let (report, reports) = mpsc::channel();
     let clients: Vec<_> = (0..count)
         .map(|_| {
-            let (gate, released, report) = (gate.clone(), released.clone(), report.clone());
+            let (gate, door) = (gate.clone(), door.clone());
+            let (released, report) = (released.clone(), report.clone());
             timestop::spawn(move || {
-                let sent = gate.pass(|| talk(address)).expect("the server answers");
+                let sent = gate.pass(|| talk(address, &door)).expect("the server answers");
                 report.send(sent).expect("main listens");
                 // All live until the last has reported.
                 while !released.load(Ordering::Acquire) {
