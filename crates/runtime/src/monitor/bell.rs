@@ -67,13 +67,16 @@ impl Bell {
         sys::futex_wake(self.0.as_ptr() as usize, 1);
     }
 
-    /// Sleeps while all workers do, unless `idle` finds that one does not; at most until `until`.
-    pub(super) fn sleep(&self, until: Option<u64>, idle: impl FnOnce() -> bool) {
+    /// Sleeps while all workers do, unless `idle` finds that one does not; at most until `until`. False
+    /// if all the while none woke.
+    pub(super) fn sleep(&self, until: Option<u64>, idle: impl FnOnce() -> bool) -> bool {
         self.0.store(ASLEEP, Ordering::SeqCst);
-        if idle() {
+        let idle = idle();
+        if idle {
             let _ = sys::futex_wait(&self.0, ASLEEP, until);
         }
-        self.0.store(AWAKE, Ordering::SeqCst);
+        let rung = self.0.swap(AWAKE, Ordering::SeqCst) != ASLEEP;
+        rung || !idle
     }
 
     /// Sleeps until something becomes runnable, or until `until`.

@@ -43,6 +43,8 @@ const TICK: u64 = 1_000_000;
 const LONG_TICK: u64 = 20 * TICK;
 /// Looks without anything running before the monitor sleeps.
 const IDLE_LOOKS: u32 = 20;
+/// How long nothing may have happened before it is called a standstill.
+const STILL: u64 = 20 * TICK;
 /// Between two rounds of preemption in favour of who is due: they come in batches then.
 const ROUND: u64 = 50_000;
 /// What a fiber that was no hog before may compute before it makes way for others that are not, in
@@ -105,6 +107,8 @@ struct Monitor {
     idle: u32,
     /// Looks for which workers that were taken are still expected to be so again.
     patience: u32,
+    /// How often fibers had been resumed, and since when that has been so.
+    still: (u64, u64),
     next_sweep: u64,
     random: u64,
 }
@@ -117,6 +121,7 @@ impl Monitor {
             pause: AtomicU32::new(0),
             idle: 0,
             patience: 0,
+            still: (0, 0),
             next_sweep: 0,
             random: sys::now() | 1,
         }
@@ -254,15 +259,19 @@ impl Monitor {
                     self.wait(now + TICK);
                     return;
                 }
-                let until = detached(runtime).map(|(carrier, _)| carrier.detached.next()).min();
-                runtime.monitor.sleep(until, || {
+                let quiet = self.is_quiet(now);
+                let again = if quiet { u64::MAX } else { now + STILL };
+                let due = detached(runtime).map(|(carrier, _)| carrier.detached.next());
+                let until = due.chain([again]).min().filter(|until| *until != u64::MAX);
+                let woken = runtime.monitor.sleep(until, || {
                     let idle = all_idle(runtime);
                     if idle && until.is_none() {
                         deadlock::look(runtime);
                     }
                     idle
                 });
-                if until.is_none() {
+                // What woke somebody may be under way still: a standstill begins anew.
+                if woken {
                     self.idle = 0;
                 }
             }
@@ -289,6 +298,16 @@ impl Monitor {
                 give_epoll_back(runtime);
             }
         }
+    }
+
+    /// Whether no fiber has run for a while. Looks that found nobody at work do not tell: fibers may
+    /// run for microseconds in between, and an OS thread that waits for one may be about to go on.
+    fn is_quiet(&mut self, now: u64) -> bool {
+        let switches = self.runtime.workers.iter().map(Worker::pulse).sum();
+        if self.still.0 != switches {
+            self.still = (switches, now);
+        }
+        now - self.still.1 >= STILL
     }
 
     fn wait(&self, until: u64) {
