@@ -60,7 +60,7 @@ pub(crate) fn is_borrowed() -> bool {
 /// Connects signals and scheduler. Before the first fiber.
 pub(crate) fn install() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
-    runtime::set_hooks(deliver::run_in_wait, deliver::dispatch);
+    runtime::set_hooks(deliver::run_in_wait, deliver::run_as_resumed, deliver::dispatch);
     preempt::set_foreign(deliver::shim);
 }
 

@@ -79,12 +79,15 @@ pub fn live_fibers() -> impl Iterator<Item = FiberRef> {
 }
 
 static RUNNER: AtomicUsize = AtomicUsize::new(0);
+static RESUMED: AtomicUsize = AtomicUsize::new(0);
 static DISPATCHER: AtomicUsize = AtomicUsize::new(0);
 static POSTED: AtomicBool = AtomicBool::new(false);
 
-/// Sets what runs a fiber's queued handlers, called on the fiber, and what is called after [`post`].
-pub fn set_hooks(runner: fn(FiberRef) -> Ran, dispatcher: fn()) {
+/// Sets what runs a fiber's queued handlers, called on the fiber: in a wait, and as it goes on after
+/// it has let others run; and what is called after [`post`].
+pub fn set_hooks(runner: fn(FiberRef) -> Ran, resumed: fn(FiberRef), dispatcher: fn()) {
     RUNNER.store(runner as usize, Ordering::Release);
+    RESUMED.store(resumed as usize, Ordering::Release);
     DISPATCHER.store(dispatcher as usize, Ordering::Release);
 }
 
@@ -133,6 +136,26 @@ pub(crate) fn ends_wait(fiber: FiberRef, reason: Reason, timed: bool) -> bool {
         Ran::Nothing => false,
         Ran::Restart => !restarts(reason, timed),
         Ran::Interrupt => true,
+    }
+}
+
+/// Runs the handlers that came for the fiber while it was runnable but others ran, as the kernel does
+/// when a thread goes on. Without this a fiber that only yields, or is preempted again and again,
+/// would have to be caught while it runs. On the fiber, out of the runtime.
+#[inline]
+pub(crate) fn resumed(fiber: FiberRef) {
+    if fiber.is_interrupted() {
+        run_resumed(fiber);
+    }
+}
+
+#[cold]
+fn run_resumed(fiber: FiberRef) {
+    let function = RESUMED.load(Ordering::Acquire);
+    if function != 0 {
+        // SAFETY: only `set_hooks` writes the word.
+        let function: fn(FiberRef) = unsafe { std::mem::transmute(function) };
+        function(fiber);
     }
 }
 

@@ -268,6 +268,14 @@ pub(super) fn run_in_wait(fiber: FiberRef) -> Ran {
     if cancel::is_due(fiber) { Ran::Interrupt } else { ran }
 }
 
+/// Runs the handlers of a fiber that goes on after others have run. Not before a wait under another
+/// mask, which is to see them.
+pub(super) fn run_as_resumed(fiber: FiberRef) {
+    if fiber.user_word(word::MASKED_WAIT).get() == 0 {
+        run_pending(fiber);
+    }
+}
+
 /// Runs the handlers that wait for the calling fiber, on its own stack; they may suspend it.
 pub(super) fn run_pending(fiber: FiberRef) -> Ran {
     fiber.set_interrupted(false);

@@ -327,20 +327,25 @@ pub fn yield_now() {
     let (carrier, worker) = fiber.enter();
     let backlog = runtime().backlog.is_waiting();
     let after = if backlog { After::Behind } else { After::Requeue };
-    let Some(worker) = worker else {
-        carrier.leave_fiber(fiber, None, after);
-        return;
-    };
-    match worker.next_fiber() {
-        Some(next) => carrier.leave_fiber(fiber, Some(next), after),
-        None if backlog || runtime().injector.len() != 0 => carrier.leave_fiber(fiber, None, after),
-        None => fiber.leave(),
+    match worker.map(Worker::next_fiber) {
+        None => carrier.leave_fiber(fiber, None, after),
+        Some(Some(next)) => carrier.leave_fiber(fiber, Some(next), after),
+        Some(_) if backlog || runtime().injector.len() != 0 => {
+            carrier.leave_fiber(fiber, None, after);
+        }
+        Some(_) => fiber.leave(),
     }
+    crate::signal::resumed(fiber);
 }
 
 /// Suspends the running fiber, which computes and was interrupted. It is shut.
 pub(crate) fn preempt() {
     let fiber = FiberRef::current().expect("only fibers are preempted");
+    make_way(fiber);
+    crate::signal::resumed(fiber);
+}
+
+fn make_way(fiber: FiberRef) {
     let (carrier, worker) = fiber.enter();
     let why = carrier.why.get();
     let after = match why {

@@ -8,6 +8,7 @@ use std::process;
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::thread;
 
 use libc::{SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGURG, SIGUSR1, c_int, sigset_t};
 
@@ -163,6 +164,33 @@ fn a_program_that_ignores_the_signal() {
         assert_preempted(if is_chaos() { 200 } else { 1 });
         assert_eq!(sigaction(SIGURG, Some(SIG_DFL)), SIG_IGN);
         beside_hogs(|_, _| raise(SIGURG));
+    });
+}
+
+/// A fiber that only ever yields is hardly ever found running, and in no wait: its handlers run as it goes on.
+#[test]
+fn handlers_of_one_that_yields() {
+    alone(1, || {
+        handle(SIGUSR1);
+        // SAFETY: it only tells who calls.
+        let own = unsafe { libc::pthread_self() };
+        let sent = Arc::new(AtomicU64::new(0));
+        let known = sent.clone();
+        let hogs = Hogs::start(1, move |_, _| {
+            // SAFETY: the fiber waits for this one's end, so the id is its.
+            assert_eq!(unsafe { libc::pthread_kill(own, SIGUSR1) }, 0);
+            let seen = known.fetch_add(1, Ordering::Relaxed) + 1;
+            // Nobody else is asked to see to it: the other has the next turn.
+            assert_eq!(compute(seen, 20), compute(seen, 20));
+            thread::yield_now();
+        });
+        for _ in 0..50 {
+            let (before, sent_before) = (handled(), sent.load(Ordering::Relaxed));
+            thread::yield_now();
+            let since = sent.load(Ordering::Relaxed) - sent_before;
+            assert!(since == 0 || handled() > before, "it went on before its handler ran");
+        }
+        hogs.end();
     });
 }
 
