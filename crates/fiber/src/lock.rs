@@ -62,6 +62,13 @@ impl<T> Lock<T> {
         None
     }
 
+    /// Whether somebody holds the lock just now. Acquire: who has let it go is seen to have done its
+    /// work.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.word.load(Ordering::Acquire) != FREE
+    }
+
     #[cold]
     fn lock_contended(&self) {
         for _ in 0..SPINS {

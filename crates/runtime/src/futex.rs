@@ -3,16 +3,26 @@
 //!
 //! A waiter queues itself under the lock of its address's bucket, after a last look (`still`) at
 //! whether it should wait at all. A waker changes the word first and looks at the bucket then. So
-//! either the waiter's look sees the change, or the waker finds the waiter. The count beside each
-//! bucket lets a waker that has nobody to wake go on without the lock; it is raised before the
-//! waiter's look and read after the waker's change, with a full fence between on both sides.
+//! either the waiter's look sees the change, or the waker finds the waiter. A waker that has nobody to
+//! wake goes on without the lock, if the lock is free and the count beside it zero:
+//!
+//! ```text
+//!   waiter                                 waker
+//!   take the lock (a full fence)           change the word
+//!   look at the word                       full fence
+//!   queue, count + 1                       lock free, and then count zero?
+//!   let the lock go (release)
+//! ```
+//!
+//! If the waker saw the lock free because the waiter had not taken it yet, the waiter's look comes
+//! after the waker's fence and sees the change; if because it had let go, the count says so.
 //!
 //! Rejected: waiters on the kernel's futex for OS threads (a fiber's unlock would have to wake both
 //! tables, and order between the two kinds would be lost).
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 use crossbeam_utils::CachePadded;
 use timestop_fiber::lock::{Guard, Lock};
@@ -28,6 +38,7 @@ pub const ANY: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Bucket {
+    /// How many stand in the queue. Written under its lock, read without.
     waiting: AtomicU32,
     queue: Lock<Queue>,
 }
@@ -36,16 +47,38 @@ struct Bucket {
 struct Queue {
     first: *mut Waiter,
     last: *mut Waiter,
+    /// Those who came have lower tickets.
+    next_ticket: u64,
 }
 
 // SAFETY: waiters are on stacks that wait, and followed under the lock only.
 unsafe impl Send for Queue {}
 
+impl Bucket {
+    /// Locks the queue for one who is about to look at the word that it would wait for.
+    fn lock_before_look(&self) -> Guard<'_, Queue> {
+        let queue = self.queue.lock();
+        // On x86-64 the locked instruction by which the lock was taken is a full fence.
+        compiler_fence(Ordering::SeqCst);
+        queue
+    }
+
+    /// One more stands in the queue, or one less. Under the lock.
+    fn count(&self, change: i32) {
+        let now = self.waiting.load(Ordering::Relaxed).wrapping_add_signed(change);
+        self.waiting.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether anyone stands in the queue, or is about to. Certain only after a full fence.
+    #[inline]
+    fn is_occupied(&self) -> bool {
+        // Acquire, and in this order: who has let the lock go has counted itself.
+        self.queue.is_held() || self.waiting.load(Ordering::Relaxed) != 0
+    }
+}
+
 static TABLE: [CachePadded<Bucket>; BUCKETS] = [const {
-    CachePadded::new(Bucket {
-        waiting: AtomicU32::new(0),
-        queue: Lock::new(Queue { first: ptr::null_mut(), last: ptr::null_mut() }),
-    })
+    CachePadded::new(Bucket { waiting: AtomicU32::new(0), queue: Lock::new(Queue::EMPTY) })
 }; BUCKETS];
 
 fn bucket(address: usize) -> &'static Bucket {
@@ -123,8 +156,6 @@ pub struct Waited {
     pub ticket: u64,
 }
 
-static TICKETS: AtomicU64 = AtomicU64::new(1);
-
 /// Waits in the queue of an address.
 ///
 /// `still` is asked, with the bucket locked, whether to wait; it must not block. `queued` runs once
@@ -144,18 +175,16 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
         woken: AtomicU32::new(0),
     };
     {
-        let mut queue = bucket.queue.lock();
-        bucket.waiting.fetch_add(1, Ordering::SeqCst);
-        full_fence();
+        let mut queue = bucket.lock_before_look();
         if !still() {
-            bucket.waiting.fetch_sub(1, Ordering::Relaxed);
             return Waited { outcome: None, ticket: what.ticket };
         }
         if what.ticket == 0 {
             // Under the lock, so that the order of tickets is the order of `still`.
-            waiter.ticket.set(TICKETS.fetch_add(1, Ordering::Relaxed));
+            waiter.ticket.set(queue.ticket());
         }
         queue.insert(&waiter);
+        bucket.count(1);
     }
     let ticket = waiter.ticket.get();
     queued();
@@ -210,12 +239,20 @@ fn withdraw(waiter: &Waiter) -> bool {
             return true;
         }
         queue.remove(waiter);
-        bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+        bucket.count(-1);
         return false;
     }
 }
 
 impl Queue {
+    const EMPTY: Self = Self { first: ptr::null_mut(), last: ptr::null_mut(), next_ticket: 1 };
+
+    /// A place behind all that have come so far.
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket - 1
+    }
+
     fn insert(&mut self, waiter: &Waiter) {
         let pointer = ptr::from_ref(waiter).cast_mut();
         // From the end: nearly all come with a fresh ticket.
@@ -309,8 +346,12 @@ impl Sleeper {
 #[inline]
 #[must_use]
 pub fn has_waiters(address: usize) -> bool {
-    full_fence();
-    bucket(address).waiting.load(Ordering::Relaxed) != 0
+    let bucket = bucket(address);
+    // The fence only for a no: it costs as much as a lock.
+    bucket.is_occupied() || {
+        full_fence();
+        bucket.is_occupied()
+    }
 }
 
 /// The same for a caller whose change was an instruction with a `lock` prefix or an exchange: on
@@ -319,7 +360,7 @@ pub fn has_waiters(address: usize) -> bool {
 #[must_use]
 pub fn has_waiters_after_exchange(address: usize) -> bool {
     compiler_fence(Ordering::SeqCst);
-    bucket(address).waiting.load(Ordering::Relaxed) != 0
+    bucket(address).is_occupied()
 }
 
 /// Wakes up to `count` waiters of `address` whose bits match, in order. Returns how many.
@@ -339,11 +380,11 @@ pub fn wake(address: usize, count: usize, bits: u32) -> usize {
         let Some(sleeper) = ({
             let mut queue = bucket.queue.lock();
             if all {
-                end = end.min(TICKETS.load(Ordering::Relaxed));
+                end = end.min(queue.next_ticket);
             }
             let taken = queue.take(address, bits, end).map(Sleeper::of);
             if taken.is_some() {
-                bucket.waiting.fetch_sub(1, Ordering::Relaxed);
+                bucket.count(-1);
             }
             taken
         }) else {
@@ -415,7 +456,7 @@ impl Both {
 
     fn take(&mut self) -> Option<Sleeper> {
         let sleeper = Sleeper::of(self.source.take(self.from, ANY, u64::MAX)?);
-        bucket(self.from).waiting.fetch_sub(1, Ordering::Relaxed);
+        bucket(self.from).count(-1);
         Some(sleeper)
     }
 
@@ -433,11 +474,16 @@ impl Both {
             waiter.address.store(self.to, Ordering::Relaxed);
             match &mut self.target {
                 Some(target) => {
-                    bucket(self.to).waiting.fetch_add(1, Ordering::SeqCst);
+                    // Tickets of two queues do not compare: it goes behind those who are there.
+                    waiter.ticket.set(target.ticket());
                     target.insert(waiter);
-                    bucket(self.from).waiting.fetch_sub(1, Ordering::Relaxed);
+                    bucket(self.to).count(1);
+                    bucket(self.from).count(-1);
                 }
-                None => self.source.insert(waiter),
+                None => {
+                    waiter.ticket.set(self.source.ticket());
+                    self.source.insert(waiter);
+                }
             }
             moved += 1;
         }
@@ -454,7 +500,7 @@ pub(crate) unsafe fn reset() {
     for bucket in &TABLE {
         // SAFETY: as the caller says.
         unsafe { bucket.queue.reset() };
-        *bucket.queue.lock() = Queue { first: ptr::null_mut(), last: ptr::null_mut() };
+        *bucket.queue.lock() = Queue::EMPTY;
         bucket.waiting.store(0, Ordering::Relaxed);
     }
 }

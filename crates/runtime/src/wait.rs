@@ -1,5 +1,7 @@
 //! The one way to wait: until something is so, a deadline, a signal, or the fiber's cancellation.
 
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
 use crate::fiber::{FiberRef, Reason};
 use crate::{sched, signal, timer};
 
@@ -73,7 +75,8 @@ pub(crate) fn wait_listed(
         if fiber.is_interrupted() {
             break Outcome::Interrupted;
         }
-        if fiber.asked.swap(false, std::sync::atomic::Ordering::Acquire) {
+        // A plain look first: the exchange costs as much as a lock.
+        if fiber.asked.load(Relaxed) && fiber.asked.swap(false, Acquire) {
             answer(fiber);
         }
         if timed && fiber.timer.has_fired() {

@@ -130,6 +130,11 @@ impl Worker {
 
     /// Lets `item` run next; true if another had to make room and was queued.
     pub(super) fn push_lifo(&self, item: *mut Runnable) -> bool {
+        // Others only ever empty the slot: what we find empty stays so.
+        if self.lifo.load(Ordering::Relaxed).is_null() {
+            self.lifo.store(item, Ordering::Release);
+            return false;
+        }
         let before = self.lifo.swap(item, Ordering::AcqRel);
         if before.is_null() {
             return false;
