@@ -47,6 +47,11 @@ const IDLE_LOOKS: u32 = 20;
 const STILL: u64 = 20 * TICK;
 /// Between two rounds of preemption in favour of who is due: they come in batches then.
 const ROUND: u64 = 50_000;
+/// The monitor sleeps so many times as long as it was awake, at least. Linux's scheduler (EEVDF) lets
+/// one that wakes up go before one that computes only if it has had less than its share lately, half of
+/// a CPU beside a hog. One that has had more waits for the next tick of the kernel's clock, which may be
+/// 4 ms away; whoever is due waits with it.
+const REST: u64 = 2;
 /// What a fiber that was no hog before may compute before it makes way for others that are not, in
 /// nanoseconds of CPU time. Many that begin to compute at once would else keep everybody waiting for a
 /// slice each.
@@ -279,7 +284,7 @@ impl Monitor {
             // One of the workers serves somebody for whom a hog made way: it will be taken again.
             Scene::Busy if self.patience > 0 => {
                 self.patience -= 1;
-                self.wait(now + ROUND);
+                self.wait(soonest(now));
             }
             Scene::Busy => self.wait(now + TICK),
             Scene::Settled => runtime.monitor.doze(now + LONG_TICK),
@@ -287,13 +292,10 @@ impl Monitor {
                 self.patience = PATIENCE;
                 let tick = if waits { TICK } else { LONG_TICK };
                 let due = runtime.workers.iter().map(|worker| worker.wheel.next_deadline()).min();
-                let until = due.unwrap_or(u64::MAX).clamp(now + ROUND, now + tick);
-                if !runtime.monitor.poll(runtime, until) {
-                    self.wait(now + ROUND);
-                }
-                let spent = sys::now();
-                if spent < now + ROUND {
-                    self.wait(now + ROUND);
+                let soonest = soonest(now);
+                let until = due.unwrap_or(u64::MAX).clamp(soonest, soonest.max(now + tick));
+                if !runtime.monitor.poll(runtime, until) || sys::now() < soonest {
+                    self.wait(soonest);
                 }
                 give_epoll_back(runtime);
             }
@@ -313,6 +315,12 @@ impl Monitor {
     fn wait(&self, until: u64) {
         let _ = sys::futex_wait(&self.pause, 0, Some(until));
     }
+}
+
+/// When the monitor, awake since `now`, may be awake again at the soonest.
+fn soonest(now: u64) -> u64 {
+    let end = sys::now();
+    (now + ROUND).max(end + REST * (end - now))
 }
 
 fn all_idle(runtime: &Runtime) -> bool {
