@@ -229,10 +229,10 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
     },
     Experiment {
         name: "hog_preemption",
-        question: "What does one preemption cost, with the resumption after it?",
+        question: "What does one preemption cost, with the resumption after it? (threads: a signal that does nothing)",
         metrics: &[lower("value", "us")],
         parameter: None,
-        variants: &[(0, &[Timestop])],
+        variants: &[(0, &[Timestop, Threads])],
         measure: bench::hog::preemption::measure,
     },
     Experiment {
