@@ -21,7 +21,7 @@
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::libc_private::LibcPrivate;
-use crate::slab::{RECORD_BYTES, Slot, SlotPtr};
+use crate::slab::{self, Class, RECORD_BYTES, Slot, SlotPtr};
 use crate::template::Template;
 use crate::{Unsupported, current, library, sys};
 
@@ -303,10 +303,27 @@ pub unsafe fn clear_malloc(fs: usize) {
     }
 }
 
+/// Bytes of static TLS and header that libc puts on every OS thread's stack.
+pub(crate) fn on_thread_stack() -> usize {
+    layout().template.reserved + layout().template.header
+}
+
 /// Where the thread id lies from the thread pointer up, in every thread.
 #[must_use]
 pub fn thread_id_offset() -> usize {
     layout().template.tid_offset
+}
+
+/// How much of a slot of the size asked for may go to what is not stack: DTV, usual thread-locals.
+const INCLUDED: usize = 32 * 1024;
+
+/// The class of slots for a stack of `bytes` of address space, what fibers need besides included; but
+/// where the program has so many thread-locals that this would leave less than is promised, a larger one.
+/// `None` where that is beyond 64 GiB.
+#[must_use]
+pub fn class_for(bytes: usize) -> Option<Class> {
+    let bytes = bytes.max(slab::MIN_SLOT);
+    Class::for_stack(bytes.checked_add(overhead().saturating_sub(INCLUDED))?)
 }
 
 /// Bytes that a fiber needs besides its stack: a slot holds this much less than its size.

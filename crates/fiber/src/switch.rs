@@ -20,7 +20,24 @@
 use std::arch::{asm, naked_asm};
 
 /// MXCSR and x87 control word that the psABI prescribes at process entry.
-const DEFAULT_CONTROL_WORDS: u64 = 0x1f80 | (0x037f << 32);
+pub const DEFAULT_CONTROL_WORDS: u64 = 0x1f80 | (0x037f << 32);
+
+/// The caller's MXCSR (lower half) and x87 control word: how it rounds, and what it traps.
+#[inline]
+#[must_use]
+pub fn control_words() -> u64 {
+    let mut words = [0_u32; 2];
+    // SAFETY: each instruction writes its own word, the second one half of it.
+    unsafe {
+        asm!(
+            "stmxcsr [{0}]",
+            "fnstcw [{0} + 4]",
+            in(reg) words.as_mut_ptr(),
+            options(nostack, preserves_flags),
+        );
+    }
+    u64::from(words[0]) | u64::from(words[1]) << 32
+}
 
 /// A suspended computation: where its registers lie, and its thread pointer.
 #[derive(Debug, Clone, Copy)]

@@ -69,7 +69,7 @@ impl Runtime {
     /// A runtime without OS threads.
     pub(crate) fn build(settings: Settings) -> io::Result<Self> {
         let now = sys::now();
-        let default_class = Class::for_stack(settings.stack_size)
+        let default_class = block::class_for(settings.stack_size)
             .ok_or_else(|| io::Error::other("the default stack size is beyond 64 GiB"))?;
         let count = settings.workers;
         // What workers keep for themselves must not be missing from what others were promised.
@@ -147,7 +147,7 @@ pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
 ///
 /// The code keeps its stack and its block, so the carrier's loop needs others: those of a slot.
 pub(crate) fn carry_this_thread(worker: &'static Worker) -> io::Result<FiberRef> {
-    let class = Class::for_stack(256 * 1024).expect("a usual size");
+    let class = block::class_for(256 * 1024).expect("fibers have been made");
     class.reserve(2)?;
     let (loop_slot, record) = (class.take()?, class.take()?);
     // SAFETY: the slot is ours and fresh. The loop is no fiber: its word stays null.
