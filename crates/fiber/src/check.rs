@@ -129,7 +129,10 @@ pub(crate) fn round_trip() -> Result<(), Unsupported> {
     let argument = &raw mut trip;
     let (away, back) = (&raw const trip.fiber, &raw mut trip.home);
     // SAFETY: the stack is fresh; `visit` does not return.
-    trip.fiber = unsafe { Context::fresh(block::stack_top(slot), fs, visit, argument as usize) };
+    trip.fiber = unsafe {
+        let (top, words) = (block::stack_top(slot), DEFAULT_CONTROL_WORDS);
+        Context::fresh(top, fs, visit, argument as usize, words)
+    };
     let before = std::io::Error::last_os_error().raw_os_error();
     // SAFETY: both blocks are whole, and we are about to go from one to the other.
     unsafe { block::carry_malloc(home, fs) };

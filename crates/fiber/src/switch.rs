@@ -7,7 +7,7 @@
 //!   │ frames of the fiber       │             │ 0 (end of the frame chain)│ top, 16-aligned
 //!   │ return address            │             │ address of `start`        │
 //!   │ rbp rbx r12 r13 r14 r15   │             │ 0 0 argument entry 0 0    │
-//!   │ MXCSR, x87 control word   │ ◀─ saved sp │ the C defaults            │
+//!   │ MXCSR, x87 control word   │ ◀─ saved sp │ control words             │
 //!   └───────────────────────────┘             └───────────────────────────┘
 //! ```
 //!
@@ -63,7 +63,8 @@ impl Context {
         Self { sp: 0, fs }
     }
 
-    /// A context that calls `entry(argument)` on the stack that ends at `top`.
+    /// A context that calls `entry(argument)` on the stack that ends at `top`, with the floating-point
+    /// control words that are given.
     ///
     /// # Safety
     ///
@@ -75,9 +76,10 @@ impl Context {
         fs: usize,
         entry: unsafe extern "C" fn(usize) -> !,
         argument: usize,
+        control_words: u64,
     ) -> Self {
         let frame: [u64; 10] = [
-            DEFAULT_CONTROL_WORDS,
+            control_words,
             0, // r15
             0, // r14
             entry as *const () as u64,

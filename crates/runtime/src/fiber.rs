@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr};
 
 use timestop_fiber::slab::{RECORD_BYTES, Slot, SlotPtr};
-use timestop_fiber::switch::Context;
+use timestop_fiber::switch::{Context, DEFAULT_CONTROL_WORDS};
 use timestop_fiber::{block, current};
 
 use crate::sched::Carrier;
@@ -206,6 +206,8 @@ pub struct Fiber {
     pub(crate) deadline: AtomicU64,
     pub(crate) id: Cell<u64>,
     pub(crate) start: Cell<Option<Start>>,
+    /// How its code is to round and what it traps, at first: as its creator's.
+    pub(crate) control_words: Cell<u64>,
     /// Called last of all on the fiber, after its thread-locals are gone.
     pub(crate) finish: Cell<Option<Start>>,
     /// Who still needs the record: the fiber itself, and whoever may join it by its address.
@@ -327,6 +329,7 @@ impl FiberRef {
         unsafe { fiber.context.get().write(Context::empty(fs)) };
         fiber.id.set(id);
         fiber.start.set(Some(start));
+        fiber.control_words.set(DEFAULT_CONTROL_WORDS);
         fiber.finish.set(None);
         fiber.holds.store(1, Ordering::Relaxed);
         fiber.ended.store(false, Ordering::Relaxed);

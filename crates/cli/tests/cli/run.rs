@@ -36,6 +36,7 @@ programs! {
     c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
     c_credentials: Program::c("credentials");
     c_echo: Program::c("echo");
+    c_attributes: Program::c("attributes");
     c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");
     python_mix: Program::python("mix", &[]);

@@ -12,7 +12,7 @@
 use std::cell::{Cell, UnsafeCell};
 
 use timestop_fiber::slab::Slot;
-use timestop_fiber::switch::{Context, switch};
+use timestop_fiber::switch::{Context, DEFAULT_CONTROL_WORDS, switch};
 use timestop_fiber::{block, current};
 
 use super::owner::Owner;
@@ -230,7 +230,9 @@ impl Carrier {
         unsafe { block::build(slot, fiber.as_pointer().cast()) };
         let (top, fs) = (block::stack_top(slot), fiber.pthread());
         // SAFETY: the stack is nobody else's; `first` does not return.
-        let context = unsafe { Context::fresh(top, fs, first, fiber.as_pointer() as usize) };
+        let context = unsafe {
+            Context::fresh(top, fs, first, fiber.as_pointer() as usize, fiber.control_words.get())
+        };
         // SAFETY: nobody reads it yet.
         unsafe { fiber.context.get().write(context) };
     }
@@ -298,8 +300,10 @@ impl Carrier {
         let fs = block::thread_pointer(loop_slot);
         let argument = std::ptr::from_ref(self) as usize;
         // SAFETY: the slot's stack is nobody else's; `resume_loop` does not return.
-        let context =
-            unsafe { Context::fresh(block::stack_top(loop_slot), fs, resume_loop, argument) };
+        let context = unsafe {
+            let top = block::stack_top(loop_slot);
+            Context::fresh(top, fs, resume_loop, argument, DEFAULT_CONTROL_WORDS)
+        };
         // SAFETY: nobody reads it yet.
         unsafe { self.context.get().write(context) };
         self.thread_id.set(crate::sys::thread_id());

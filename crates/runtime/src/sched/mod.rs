@@ -32,7 +32,7 @@ use idle::Idle;
 use injector::Injector;
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
-use timestop_fiber::{block, current};
+use timestop_fiber::{block, current, switch};
 pub(crate) use worker::Worker;
 
 use crate::fiber::{FiberRef, Priority, Runnable, Start, Task};
@@ -429,7 +429,10 @@ pub fn create(stack: usize, start: Start) -> io::Result<FiberRef> {
     let slot = class.take().inspect_err(|_| class.release(1))?;
     let id = Task::new(|_| {}).id();
     // SAFETY: the slot was just taken.
-    Ok(unsafe { FiberRef::create(slot, id, start) })
+    let fiber = unsafe { FiberRef::create(slot, id, start) };
+    // As POSIX has it of threads. (What waits as a closure begins with the defaults.)
+    fiber.control_words.set(switch::control_words());
+    Ok(fiber)
 }
 
 /// Queues a fiber made by [`create`].
