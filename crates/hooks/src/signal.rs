@@ -9,9 +9,9 @@
 //! A queued signal ends its fiber's wait with `EINTR`, or with `SA_RESTART` lets it go on where
 //! `signal(7)` says so (`timestop_runtime::signal`).
 //!
-//! Synchronous signals (SEGV, BUS, FPE, ILL, TRAP, ABRT, SYS) go to the kernel untouched: the
-//! instruction that caused them runs on the OS thread that receives them. A program that blocks one
-//! of them for a fiber blocks nothing.
+//! Synchronous signals (SEGV, BUS, FPE, ILL, TRAP, ABRT, SYS) are between the kernel and the program:
+//! the instruction that caused them runs on the OS thread that receives them, and so does the handler,
+//! to which the fiber is pinned meanwhile. A program that blocks one of them for a fiber blocks nothing.
 //!
 //! Not covered:
 //! - A handler that leaves a barrier's wait by `siglongjmp`.
@@ -91,6 +91,11 @@ pub fn became_fiber(fiber: FiberRef) {
 /// taken, from now on. Handlers of the program's own come first, as does its wish to ignore the signal.
 pub fn replace_default(signal: c_int, function: fn()) {
     actions::replace_default(signal, function);
+}
+
+/// The calling fiber ends: handlers that it is in are never returned to.
+pub(crate) fn leave_frames(fiber: FiberRef) {
+    deliver::leave_frames(fiber);
 }
 
 /// How many handlers have run on a fiber.
