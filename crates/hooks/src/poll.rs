@@ -214,7 +214,15 @@ fn wait_for_epoll(
                 let ready = look()?;
                 return if ready > 0 { Ok(ready) } else { check(fiber).map(|()| 0) };
             }
-            Readiness::Closed | Readiness::Unwatchable => return Err(libc::EBADF),
+            Readiness::Closed => return Err(libc::EBADF),
+            // Too deep in other epolls, or one more than the kernel grants.
+            Readiness::Unwatchable => {
+                let mut record = [pollfd { fd: epoll, events: libc::POLLIN, revents: 0 }];
+                if block(&mut record, limit)? == 0 {
+                    let ready = look()?;
+                    return if ready > 0 { Ok(ready) } else { check(fiber).map(|()| 0) };
+                }
+            }
             Readiness::Interrupted => return Err(libc::EINTR),
             Readiness::Cancelled => return Err(libc::ECANCELED),
         }

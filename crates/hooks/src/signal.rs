@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{sighandler_t, sigset_t};
 use timestop_fiber::current;
+use timestop_fiber::lock::Guard;
 use timestop_runtime::{FiberRef, fork, preempt, signal as runtime, sys};
 
 use crate::call::{self, Sysno, answer, fail};
@@ -62,6 +63,11 @@ pub(crate) fn install() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
     runtime::set_hooks(deliver::run_in_wait, deliver::run_as_resumed, deliver::dispatch);
     preempt::set_foreign(deliver::shim);
+}
+
+/// Keeps everybody from changing actions: around a fork, with every signal blocked.
+pub(crate) fn quiet() -> Guard<'static, ()> {
+    actions::quiet()
 }
 
 /// In the child of a fork: the tables are its own, and nothing is pending.

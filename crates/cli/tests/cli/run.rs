@@ -37,6 +37,7 @@ programs! {
     c_credentials: Program::c("credentials");
     c_echo: Program::c("echo");
     c_attributes: Program::c("attributes");
+    c_forks: Program::c("forks");
     c_handlers: Program::c("handlers");
     c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");

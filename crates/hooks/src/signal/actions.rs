@@ -9,7 +9,7 @@
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-use timestop_fiber::lock::Lock;
+use timestop_fiber::lock::{Guard, Lock};
 use timestop_runtime::{preempt, sys};
 
 use super::deliver::{self, shim};
@@ -182,6 +182,11 @@ fn writing<R>(body: impl FnOnce() -> R) -> R {
     };
     set_kernel_mask(mask);
     result
+}
+
+/// Nobody is writing actions, nor begins to.
+pub(super) fn quiet() -> Guard<'static, ()> {
+    WRITING.lock()
 }
 
 /// What the kernel must do so that the program gets what it asked for.
