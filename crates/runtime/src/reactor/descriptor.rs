@@ -19,6 +19,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use syscalls::{Sysno, raw_syscall};
+use timestop_fiber::current::undisturbed;
 use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Reason};
@@ -321,20 +322,27 @@ impl Attempt {
             shared: false,
             told: AtomicU8::new(told::WAITING),
         };
-        match self.enlist(&waiter) {
-            Enlisted::Waiting => {}
-            Enlisted::Ready => {
-                self.renew();
-                return Readiness::Ready;
-            }
-            Enlisted::Closed => return Readiness::Closed,
-            Enlisted::Unwatchable => return Readiness::Unwatchable,
-        }
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
         // Of an epoll the number means nothing to the reader of a report.
         let argument = if reason == Reason::Poll { 0 } else { self.number as u64 };
-        let mut ended = wait_listed(fiber, reason, argument, deadline, true, told);
-        self.withdraw(&waiter);
+        let waited = undisturbed(|| {
+            let enlisted = self.enlist(&waiter);
+            if !matches!(enlisted, Enlisted::Waiting) {
+                return Err(enlisted);
+            }
+            let ended = wait_listed(fiber, reason, argument, deadline, true, told);
+            self.withdraw(&waiter);
+            Ok(ended)
+        });
+        let mut ended = match waited {
+            Ok(ended) => ended,
+            Err(Enlisted::Closed) => return Readiness::Closed,
+            Err(Enlisted::Unwatchable) => return Readiness::Unwatchable,
+            Err(Enlisted::Ready | Enlisted::Waiting) => {
+                self.renew();
+                return Readiness::Ready;
+            }
+        };
         self.waited = true;
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
         if fiber.is_interrupted()
@@ -764,6 +772,21 @@ pub fn wait_any(
     interests: &[Option<Interest>],
     deadline: Option<u64>,
 ) -> Readiness {
+    let verdict = undisturbed(|| wait_any_undisturbed(fiber, interests, deadline));
+    if fiber.is_interrupted()
+        && !signal::ends_wait(fiber, Reason::Poll, deadline.is_some())
+        && verdict == Readiness::Interrupted
+    {
+        return Readiness::Ready; // no handler has run: look again
+    }
+    verdict
+}
+
+fn wait_any_undisturbed(
+    fiber: FiberRef,
+    interests: &[Option<Interest>],
+    deadline: Option<u64>,
+) -> Readiness {
     let mut verdict = None;
     let mut listed = 0;
     for interest in interests.iter().flatten() {
@@ -800,12 +823,6 @@ pub fn wait_any(
         if let Some(attempt) = &interest.attempt {
             attempt.withdraw(&interest.waiter);
         }
-    }
-    if fiber.is_interrupted()
-        && !signal::ends_wait(fiber, Reason::Poll, deadline.is_some())
-        && verdict == Readiness::Interrupted
-    {
-        return Readiness::Ready; // no handler has run: look again
     }
     verdict
 }
