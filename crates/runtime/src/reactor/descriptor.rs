@@ -50,7 +50,7 @@ struct Entry {
     generation: AtomicU32,
     /// Read edges at the moment the last read was short; meaningful with [`flag::DRAINED`].
     drained_at: AtomicU32,
-    /// [`flag`] bits.
+    /// [`flag`] bits, and above them how often what is known has become void: [`Entry::remember`].
     flags: AtomicU32,
     /// Someone is between asking and `accept`.
     claimed: AtomicBool,
@@ -78,6 +78,11 @@ mod flag {
     pub(super) const TIMED: u32 = 128;
     /// The file has, or had, another descriptor: its mode may change behind this one's back.
     pub(super) const SHARED: u32 = 256;
+
+    /// Counts changes, in the bits from here on.
+    pub(super) const CHANGE: u32 = 1 << 16;
+    /// All that is known.
+    pub(super) const ALL: u32 = CHANGE - 1;
 }
 
 #[derive(Debug)]
@@ -213,12 +218,12 @@ impl Attempt {
 
     /// What the file is, asked once.
     fn kind(&self) -> u32 {
-        let flags = self.entry.flags.load(Ordering::Relaxed);
+        let flags = self.entry.flags.load(Ordering::Acquire);
         if flags & flag::KNOWN != 0 {
             return flags;
         }
         let kind = flag::KNOWN | kind_of(self.number);
-        self.entry.flags.fetch_or(kind, Ordering::Relaxed) | kind
+        self.entry.remember(flags, 0, kind)
     }
 
     /// Whether it is a regular file: a short read means something else there.
@@ -228,14 +233,12 @@ impl Attempt {
     }
 
     fn mode(&self) -> u32 {
-        let flags = self.entry.flags.load(Ordering::Relaxed);
+        let flags = self.entry.flags.load(Ordering::Acquire);
         if flags & (flag::MODE_KNOWN | flag::SHARED) == flag::MODE_KNOWN {
             return flags;
         }
         let mode = flag::MODE_KNOWN | mode_of(self.number, flags & flag::SHARED != 0);
-        let cleared = !(flag::NONBLOCKING | flag::TIMED);
-        self.entry.flags.fetch_and(cleared, Ordering::Relaxed);
-        self.entry.flags.fetch_or(mode, Ordering::Relaxed) & cleared | mode
+        self.entry.remember(flags, flag::NONBLOCKING | flag::TIMED, mode)
     }
 
     /// Whether the user wants `EAGAIN` instead of a wait.
@@ -408,6 +411,31 @@ impl Attempt {
     }
 }
 
+impl Entry {
+    /// Remembers what the kernel was asked after `before` was read, in place of the bits `old`; but not if
+    /// the file or its mode has changed since: then the answer may be of before. The flags for this call.
+    fn remember(&self, before: u32, old: u32, answer: u32) -> u32 {
+        let told = (before & !old) | answer;
+        let mut now = before;
+        loop {
+            if (now ^ before) & !flag::ALL != 0 {
+                return told;
+            }
+            let next = (now & !old) | answer;
+            match self.flags.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return told,
+                Err(other) => now = other,
+            }
+        }
+    }
+
+    /// What is known of the bits `void` is so no more, nor is an answer that is under way.
+    fn changed(&self, void: u32) {
+        let next = |now: u32| Some((now & !void).wrapping_add(flag::CHANGE));
+        let _ = self.flags.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
+    }
+}
+
 enum Enlisted {
     Waiting,
     Ready,
@@ -545,7 +573,8 @@ fn time_option(number: i32, name: i32) -> Option<u64> {
             &raw mut size
         )
     });
-    let nanoseconds = value.tv_sec as u64 * 1_000_000_000 + value.tv_usec as u64 * 1000;
+    let nanoseconds =
+        (value.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(value.tv_usec as u64 * 1000);
     (result.is_ok() && nanoseconds != 0).then_some(nanoseconds)
 }
 
@@ -583,7 +612,7 @@ fn mode_of(number: i32, shared: bool) -> u32 {
 /// The user has changed `O_NONBLOCK` or a time limit of the descriptor: ask again.
 pub fn mode_changed(number: i32) {
     if let Some(entry) = existing(number) {
-        entry.flags.fetch_and(!flag::MODE_KNOWN, Ordering::Relaxed);
+        entry.changed(flag::MODE_KNOWN);
     }
 }
 
@@ -654,12 +683,13 @@ pub fn forget(number: i32) {
         loop {
             let mut lists = entry.lists.lock();
             if std::mem::take(&mut first) {
-                if !lists.registered && entry.flags.load(Ordering::Relaxed) == 0 {
+                if !lists.registered && entry.flags.load(Ordering::Relaxed) & flag::ALL == 0 {
+                    entry.changed(0); // somebody may be asking
                     return; // nobody ever waited for it
                 }
                 lists.registered = false;
                 entry.generation.fetch_add(1, Ordering::Release);
-                entry.flags.store(0, Ordering::Relaxed);
+                entry.changed(flag::ALL);
             }
             let count = lists.take_many(direction, false, told::CLOSED, &mut batch);
             drop(lists);
@@ -677,7 +707,7 @@ pub fn forget(number: i32) {
 /// closed behind our back.
 #[inline]
 pub fn fresh(number: i32) {
-    if existing(number).is_some_and(|entry| entry.flags.load(Ordering::Relaxed) != 0) {
+    if existing(number).is_some_and(|entry| entry.flags.load(Ordering::Relaxed) & flag::ALL != 0) {
         forget(number);
     }
 }
