@@ -259,13 +259,15 @@ pub fn finish(slot: SlotPtr) {
         let entry = (dtv + index * 16) as *mut [usize; 2];
         // SAFETY: within the table.
         let [_, allocated] = unsafe { entry.read() };
+        // Code may still run here that uses such a thread-local, and gets a new one: exit handlers, if
+        // this is the last thread. So the entry goes before the block.
+        if allocated != 0 || index >= last {
+            // SAFETY: within the table.
+            unsafe { entry.write([UNALLOCATED, 0]) };
+        }
         if allocated != 0 {
             // SAFETY: glibc allocated the block with malloc for this table, which is its owner.
             unsafe { libc::free(allocated as *mut libc::c_void) };
-        }
-        if index >= last {
-            // SAFETY: as above.
-            unsafe { entry.write([UNALLOCATED, 0]) };
         }
     }
     // SAFETY: records are valid for ever.
