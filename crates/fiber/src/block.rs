@@ -170,7 +170,7 @@ pub fn stack_top(slot: SlotPtr) -> usize {
 pub fn thread_id(slot: SlotPtr) -> u32 {
     // SAFETY: records are valid for ever.
     let slot = unsafe { slot.as_ref() };
-    FIRST_THREAD_ID + ((slot.uses << NUMBER_BITS) | slot.number())
+    FIRST_THREAD_ID + ((slot.uses.load(Ordering::Relaxed) << NUMBER_BITS) | slot.number())
 }
 
 /// Makes the block of a slot: that of a thread that has just been created.
@@ -180,11 +180,11 @@ pub fn thread_id(slot: SlotPtr) -> u32 {
 /// # Safety
 ///
 /// The caller owns the slot and no fiber lives in it.
-pub unsafe fn build(mut slot: SlotPtr, owner: *mut ()) {
+pub unsafe fn build(slot: SlotPtr, owner: *mut ()) {
     let layout = layout();
-    // SAFETY: the caller owns the slot.
-    let record = unsafe { slot.as_mut() };
-    record.uses = (record.uses + 1) % 63;
+    // SAFETY: records are valid for ever.
+    let record = unsafe { slot.as_ref() };
+    record.uses.store((record.uses.load(Ordering::Relaxed) + 1) % 63, Ordering::Relaxed);
     let fs = Slot::top(slot) - layout.fs_from_top;
     library::while_unchanged(record, || {
         let used = layout.used.load(Ordering::Acquire);
@@ -209,8 +209,7 @@ pub unsafe fn build(mut slot: SlotPtr, owner: *mut ()) {
     let dtv = Slot::top(slot) - layout.dtv_from_top;
     // SAFETY: within the header: `tcbhead_t.dtv`.
     unsafe { ((fs + 8) as *mut usize).write(dtv) };
-    build_dtv(layout, dtv, distance, record.built);
-    record.built = true;
+    build_dtv(layout, dtv, distance, record.built.swap(true, Ordering::Relaxed));
     // SAFETY: the block is whole and nobody runs on it.
     unsafe { current::set(fs, owner) };
 }

@@ -204,7 +204,8 @@ pub struct Fiber {
     /// The nearest deadline over this fiber's blocking calls, monotonic nanoseconds; `u64::MAX`
     /// where there is none.
     pub(crate) deadline: AtomicU64,
-    pub(crate) id: Cell<u64>,
+    /// Read by reports and pending signals, whoever the record serves by then.
+    id: AtomicU64Plain,
     pub(crate) start: Cell<Option<Start>>,
     /// How its code is to round and what it traps, at first: as its creator's.
     pub(crate) control_words: Cell<u64>,
@@ -327,7 +328,7 @@ impl FiberRef {
         fiber.runnable.priority.set(Priority::Normal);
         // SAFETY: nobody switches to or from a fiber that does not exist yet.
         unsafe { fiber.context.get().write(Context::empty(fs)) };
-        fiber.id.set(id);
+        fiber.id.store(id, Ordering::Relaxed);
         fiber.start.set(Some(start));
         fiber.control_words.set(DEFAULT_CONTROL_WORDS);
         fiber.finish.set(None);
@@ -357,7 +358,7 @@ impl FiberRef {
     /// A fiber's id: never reused.
     #[must_use]
     pub fn id(self) -> u64 {
-        self.id.get()
+        self.id.load(Ordering::Relaxed)
     }
 
     /// Its name; empty where it has none.
