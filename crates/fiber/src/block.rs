@@ -21,7 +21,7 @@
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::libc_private::LibcPrivate;
-use crate::slab::{RECORD_BYTES, Slot, SlotPtr};
+use crate::slab::{self, Class, RECORD_BYTES, Slot, SlotPtr};
 use crate::template::Template;
 use crate::{Unsupported, current, library, sys};
 
@@ -170,7 +170,7 @@ pub fn stack_top(slot: SlotPtr) -> usize {
 pub fn thread_id(slot: SlotPtr) -> u32 {
     // SAFETY: records are valid for ever.
     let slot = unsafe { slot.as_ref() };
-    FIRST_THREAD_ID + ((slot.uses << NUMBER_BITS) | slot.number())
+    FIRST_THREAD_ID + ((slot.uses.load(Ordering::Relaxed) << NUMBER_BITS) | slot.number())
 }
 
 /// Makes the block of a slot: that of a thread that has just been created.
@@ -180,11 +180,11 @@ pub fn thread_id(slot: SlotPtr) -> u32 {
 /// # Safety
 ///
 /// The caller owns the slot and no fiber lives in it.
-pub unsafe fn build(mut slot: SlotPtr, owner: *mut ()) {
+pub unsafe fn build(slot: SlotPtr, owner: *mut ()) {
     let layout = layout();
-    // SAFETY: the caller owns the slot.
-    let record = unsafe { slot.as_mut() };
-    record.uses = (record.uses + 1) % 63;
+    // SAFETY: records are valid for ever.
+    let record = unsafe { slot.as_ref() };
+    record.uses.store((record.uses.load(Ordering::Relaxed) + 1) % 63, Ordering::Relaxed);
     let fs = Slot::top(slot) - layout.fs_from_top;
     library::while_unchanged(record, || {
         let used = layout.used.load(Ordering::Acquire);
@@ -209,8 +209,7 @@ pub unsafe fn build(mut slot: SlotPtr, owner: *mut ()) {
     let dtv = Slot::top(slot) - layout.dtv_from_top;
     // SAFETY: within the header: `tcbhead_t.dtv`.
     unsafe { ((fs + 8) as *mut usize).write(dtv) };
-    build_dtv(layout, dtv, distance, record.built);
-    record.built = true;
+    build_dtv(layout, dtv, distance, record.built.swap(true, Ordering::Relaxed));
     // SAFETY: the block is whole and nobody runs on it.
     unsafe { current::set(fs, owner) };
 }
@@ -259,13 +258,15 @@ pub fn finish(slot: SlotPtr) {
         let entry = (dtv + index * 16) as *mut [usize; 2];
         // SAFETY: within the table.
         let [_, allocated] = unsafe { entry.read() };
+        // Code may still run here that uses such a thread-local, and gets a new one: exit handlers, if
+        // this is the last thread. So the entry goes before the block.
+        if allocated != 0 || index >= last {
+            // SAFETY: within the table.
+            unsafe { entry.write([UNALLOCATED, 0]) };
+        }
         if allocated != 0 {
             // SAFETY: glibc allocated the block with malloc for this table, which is its owner.
             unsafe { libc::free(allocated as *mut libc::c_void) };
-        }
-        if index >= last {
-            // SAFETY: as above.
-            unsafe { entry.write([UNALLOCATED, 0]) };
         }
     }
     // SAFETY: records are valid for ever.
@@ -303,10 +304,27 @@ pub unsafe fn clear_malloc(fs: usize) {
     }
 }
 
+/// Bytes of static TLS and header that libc puts on every OS thread's stack.
+pub(crate) fn on_thread_stack() -> usize {
+    layout().template.reserved + layout().template.header
+}
+
 /// Where the thread id lies from the thread pointer up, in every thread.
 #[must_use]
 pub fn thread_id_offset() -> usize {
     layout().template.tid_offset
+}
+
+/// How much of a slot of the size asked for may go to what is not stack: DTV, usual thread-locals.
+const INCLUDED: usize = 32 * 1024;
+
+/// The class of slots for a stack of `bytes` of address space, what fibers need besides included; but
+/// where the program has so many thread-locals that this would leave less than is promised, a larger one.
+/// `None` where that is beyond 64 GiB.
+#[must_use]
+pub fn class_for(bytes: usize) -> Option<Class> {
+    let bytes = bytes.max(slab::MIN_SLOT);
+    Class::for_stack(bytes.checked_add(overhead().saturating_sub(INCLUDED))?)
 }
 
 /// Bytes that a fiber needs besides its stack: a slot holds this much less than its size.

@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use crate::slab::Class;
-use crate::switch::{Context, switch, thread_pointer};
+use crate::switch::{Context, DEFAULT_CONTROL_WORDS, switch, thread_pointer};
 use crate::{block, current, sys};
 
 /// Why fibers cannot run here.
@@ -109,7 +108,9 @@ pub(crate) fn round_trip() -> Result<(), Unsupported> {
     let no_memory = |error: std::io::Error| {
         Unsupported::new("memory for a stack".to_owned(), error.to_string())
     };
-    let class = Class::for_stack(0).expect("the smallest class exists");
+    let too_much =
+        || Unsupported::new("less than 64 GiB of thread-locals".to_owned(), "more".to_owned());
+    let class = block::class_for(0).ok_or_else(too_much)?;
     class.reserve(1).map_err(no_memory)?;
     let slot = class.take().map_err(no_memory)?;
     let owner = slot.as_ptr().cast::<()>();
@@ -128,7 +129,10 @@ pub(crate) fn round_trip() -> Result<(), Unsupported> {
     let argument = &raw mut trip;
     let (away, back) = (&raw const trip.fiber, &raw mut trip.home);
     // SAFETY: the stack is fresh; `visit` does not return.
-    trip.fiber = unsafe { Context::fresh(block::stack_top(slot), fs, visit, argument as usize) };
+    trip.fiber = unsafe {
+        let (top, words) = (block::stack_top(slot), DEFAULT_CONTROL_WORDS);
+        Context::fresh(top, fs, visit, argument as usize, words)
+    };
     let before = std::io::Error::last_os_error().raw_os_error();
     // SAFETY: both blocks are whole, and we are about to go from one to the other.
     unsafe { block::carry_malloc(home, fs) };

@@ -1,5 +1,5 @@
 //! The thread-local words of ours: whom the running code belongs to, a flag, how many of the
-//! runtime's locks it holds, and whether it may be preempted.
+//! runtime's locks it holds, whether it may be preempted, and whether its memory is lent.
 //!
 //! They lie in the static TLS of whatever holds the runtime (program or shared object), so every
 //! fiber's block has its own. The first is written once, when the block is made, and constant for the
@@ -44,6 +44,15 @@ global_asm!(
     ".size timestop_shut, 8",
     ".p2align 3",
     "timestop_shut:",
+    ".zero 8",
+    ".text",
+    ".section .tbss.timestop_lent, \"awT\", @nobits",
+    ".globl timestop_lent",
+    ".hidden timestop_lent",
+    ".type timestop_lent, @object",
+    ".size timestop_lent, 8",
+    ".p2align 3",
+    "timestop_lent:",
     ".zero 8",
     ".text",
 );
@@ -151,6 +160,18 @@ pub fn is_shut() -> bool {
 #[inline(always)]
 pub fn set_shut(shut: bool) {
     write_word!("timestop_shut", shut);
+}
+
+/// Whether a child of `vfork` runs in the memory of this thread or fiber.
+#[inline]
+#[must_use]
+pub fn is_lent() -> bool {
+    read_word!("timestop_lent") != 0
+}
+
+/// Says that a child of `vfork` is about to run in this thread's memory, or has given it back.
+pub fn set_lent(lent: bool) {
+    write_word!("timestop_lent", lent);
 }
 
 /// Runs `body` where the running fiber is neither preempted nor runs signal handlers of the program:

@@ -25,7 +25,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::block::{self, known_layout};
-use crate::lock::Lock;
+use crate::lock::{Guard, Lock};
 use crate::slab::{self, Slot};
 use crate::{switch, sys, thread};
 
@@ -191,6 +191,11 @@ fn spread(layout: &block::Layout, witness: usize, pieces: &[Piece]) {
         // SAFETY: the witness's room, as it was.
         unsafe { fill(from, from + piece.bytes) };
     }
+}
+
+/// Waits until nobody changes the image, and keeps everybody from it: around a fork.
+pub fn quiet() -> Guard<'static, ()> {
+    CHANGING.lock()
 }
 
 /// Says that the slot's block is in use and has `copy` copy the image, so that it is whole.

@@ -44,7 +44,8 @@ const MADV_GUARD_INSTALL: i32 = 102;
 /// `MADV_POPULATE_WRITE`, Linux 5.14.
 const MADV_POPULATE_WRITE: i32 = 23;
 
-/// The first words of the record at the top of a slot.
+/// The first words of the record at the top of a slot. Looked at by others at any time, so whatever changes
+/// after the first use is atomic; only the slot's owner changes it, but for `next`.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Slot {
@@ -53,12 +54,12 @@ pub struct Slot {
     /// Unique for ever.
     number: u32,
     /// How often the slot has been used, modulo 63.
-    pub(crate) uses: u32,
+    pub(crate) uses: AtomicU32,
     class: u8,
     /// Whether the guard is in place.
-    guarded: bool,
+    guarded: AtomicBool,
     /// Whether a block has been built here before, so that only its contents need a reset.
-    pub(crate) built: bool,
+    pub(crate) built: AtomicBool,
     /// Whether the block there is some fiber's now.
     pub(crate) in_use: AtomicBool,
 }
@@ -296,7 +297,7 @@ impl Class {
 
     /// Makes a taken slot ready for use; `guarded` says that a fresh one has its guard already.
     fn prepare(self, place: Place, guarded: bool) -> io::Result<SlotPtr> {
-        let mut slot = match place {
+        let slot = match place {
             Place::None => return Err(exhausted("no free stack (a reservation was missed)")),
             Place::Used(slot) => slot,
             Place::Fresh(slab, nth) => {
@@ -306,24 +307,24 @@ impl Class {
                     slot.as_ptr().write(Slot {
                         next: AtomicUsize::new(0),
                         number: slab.first.load(Ordering::Relaxed) + nth as u32,
-                        uses: 0,
+                        uses: AtomicU32::new(0),
                         class: self.0,
-                        guarded,
-                        built: false,
+                        guarded: AtomicBool::new(guarded),
+                        built: AtomicBool::new(false),
                         in_use: AtomicBool::new(false),
                     });
                 }
                 slot
             }
         };
-        // SAFETY: nobody else knows the slot.
-        let record = unsafe { slot.as_mut() };
-        if !record.guarded {
+        // SAFETY: records are valid for ever.
+        let record = unsafe { slot.as_ref() };
+        if !record.guarded.load(Ordering::Relaxed) {
             if let Err(error) = guard(Slot::top(slot) - self.size()) {
                 self.give(slot);
                 return Err(error);
             }
-            record.guarded = true;
+            record.guarded.store(true, Ordering::Relaxed);
         }
         Ok(slot)
     }

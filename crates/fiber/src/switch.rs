@@ -7,7 +7,7 @@
 //!   │ frames of the fiber       │             │ 0 (end of the frame chain)│ top, 16-aligned
 //!   │ return address            │             │ address of `start`        │
 //!   │ rbp rbx r12 r13 r14 r15   │             │ 0 0 argument entry 0 0    │
-//!   │ MXCSR, x87 control word   │ ◀─ saved sp │ the C defaults            │
+//!   │ MXCSR, x87 control word   │ ◀─ saved sp │ control words             │
 //!   └───────────────────────────┘             └───────────────────────────┘
 //! ```
 //!
@@ -20,7 +20,24 @@
 use std::arch::{asm, naked_asm};
 
 /// MXCSR and x87 control word that the psABI prescribes at process entry.
-const DEFAULT_CONTROL_WORDS: u64 = 0x1f80 | (0x037f << 32);
+pub const DEFAULT_CONTROL_WORDS: u64 = 0x1f80 | (0x037f << 32);
+
+/// The caller's MXCSR (lower half) and x87 control word: how it rounds, and what it traps.
+#[inline]
+#[must_use]
+pub fn control_words() -> u64 {
+    let mut words = [0_u32; 2];
+    // SAFETY: each instruction writes its own word, the second one half of it.
+    unsafe {
+        asm!(
+            "stmxcsr [{0}]",
+            "fnstcw [{0} + 4]",
+            in(reg) words.as_mut_ptr(),
+            options(nostack, preserves_flags),
+        );
+    }
+    u64::from(words[0]) | u64::from(words[1]) << 32
+}
 
 /// A suspended computation: where its registers lie, and its thread pointer.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +63,8 @@ impl Context {
         Self { sp: 0, fs }
     }
 
-    /// A context that calls `entry(argument)` on the stack that ends at `top`.
+    /// A context that calls `entry(argument)` on the stack that ends at `top`, with the floating-point
+    /// control words that are given.
     ///
     /// # Safety
     ///
@@ -58,9 +76,10 @@ impl Context {
         fs: usize,
         entry: unsafe extern "C" fn(usize) -> !,
         argument: usize,
+        control_words: u64,
     ) -> Self {
         let frame: [u64; 10] = [
-            DEFAULT_CONTROL_WORDS,
+            control_words,
             0, // r15
             0, // r14
             entry as *const () as u64,

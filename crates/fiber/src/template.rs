@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::libc_private::LibcPrivate;
 use crate::{Unsupported, switch, sys};
 
-/// Room for the template's stack and block.
+/// Room for the template's stack, the program's thread-locals not included.
 const STACK: usize = 256 * 1024;
 /// More than `sizeof(struct pthread)` in any glibc so far (2,304 bytes in 2.36).
 const MAX_HEADER: usize = 8192;
@@ -180,13 +180,14 @@ impl Template {
         let out_of_memory = |error: std::io::Error| {
             Unsupported::new("memory for the template thread".to_owned(), error.to_string())
         };
-        let stack = sys::map(STACK).map_err(out_of_memory)?;
+        let room = (STACK + reserved).next_multiple_of(sys::PAGE);
+        let stack = sys::map(room).map_err(out_of_memory)?;
         let image =
             sys::map((reserved + MAX_HEADER).next_multiple_of(sys::PAGE)).map_err(out_of_memory)?;
         let mut record = Experiment {
             image,
             reserved,
-            stack_top: stack + STACK,
+            stack_top: stack + room,
             fs: 0,
             header: 0,
             used: 0,
@@ -202,9 +203,7 @@ impl Template {
         // SAFETY: initialises the record.
         unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
         // SAFETY: the mapping is ours and as long as said.
-        unsafe {
-            libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack as *mut c_void, STACK)
-        };
+        unsafe { libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack as *mut c_void, room) };
         let mut thread = 0;
         let argument = (&raw mut record).cast();
         // SAFETY: the record outlives the experiment: we wait for it below.
@@ -221,7 +220,7 @@ impl Template {
         unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
         if status != 0 {
             // SAFETY: no thread was made on it.
-            unsafe { sys::unmap(stack, STACK) };
+            unsafe { sys::unmap(stack, room) };
             return Err(Unsupported::new(
                 "a thread for the template".to_owned(),
                 std::io::Error::from_raw_os_error(status).to_string(),

@@ -3,9 +3,9 @@
 use std::ffi::{CStr, c_void};
 use std::io;
 
-use crate::{block, current, template};
+use crate::{block, current, sys, template};
 
-/// Stack of an OS thread that only runs the runtime's loops.
+/// Stack of an OS thread that only runs the runtime's loops, the program's thread-locals not included.
 const STACK: usize = 256 * 1024;
 
 /// Starts a detached OS thread with every signal blocked until it has begun.
@@ -21,11 +21,12 @@ pub unsafe fn start(
     function: extern "C" fn(*mut c_void) -> *mut c_void,
     argument: *mut c_void,
 ) -> io::Result<()> {
+    let bytes = (STACK + block::on_thread_stack()).next_multiple_of(sys::PAGE);
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: initialises the record.
     unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
     // SAFETY: initialised.
-    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK) };
+    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), bytes) };
     // SAFETY: initialised.
     unsafe {
         libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED)

@@ -13,7 +13,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use libc::{gid_t, siginfo_t, uid_t};
-use timestop_fiber::lock::Lock;
+use timestop_fiber::lock::{Guard, Lock};
 use timestop_fiber::switch;
 use timestop_runtime::{FiberRef, action, carrier_thread_pointer, is_started, sys};
 
@@ -73,9 +73,15 @@ extern "C" fn answer(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
     unsafe { switch::set_thread_pointer(own) };
 }
 
+static ONE: Lock<()> = Lock::new(());
+
+/// Keeps everybody from changing the handler: around a fork.
+pub(crate) fn quiet() -> Guard<'static, ()> {
+    ONE.lock()
+}
+
 /// Puts our handler before libc's.
 fn stand_before() {
-    static ONE: Lock<()> = Lock::new(());
     let _one = ONE.lock();
     let now = action::exchange(SIGNAL, None);
     let ours = answer as *const () as usize;

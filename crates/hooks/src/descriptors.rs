@@ -22,7 +22,7 @@ real! {
 
 /// A child of `vfork` runs in our memory but has its own descriptors: what it closes is not ours.
 pub(crate) fn ours() -> bool {
-    timestop_runtime::FiberRef::current().is_none_or(|fiber| !fiber.is_borrowed())
+    !timestop_fiber::current::is_lent()
 }
 
 fn forget_ours(descriptor: c_int) {

@@ -108,20 +108,30 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
             }
             Readiness::Interrupted => return Err(libc::EINTR),
             Readiness::Cancelled => return Err(libc::ECANCELED),
-            Readiness::Unwatchable => return block(records, limit),
+            Readiness::Unwatchable => return block(fiber, records, limit),
         }
     }
 }
 
-/// The kernel's own wait, which holds up the OS thread.
-fn block(records: &mut [pollfd], limit: Limit) -> Outcome {
-    let time = limit.deadline().map(|deadline| {
-        let left = deadline.saturating_sub(sys::now());
-        timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as i64 }
-    });
-    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the kernel writes `revents` of these records.
-    unsafe { system_call!(Sysno::ppoll, records.as_mut_ptr(), records.len(), time, 0, 8) }
+/// The kernel's own wait, which holds up the OS thread. A signal that is not the program's does not end it.
+fn block(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
+    let handled = signal::handled(fiber);
+    loop {
+        let time = limit.deadline().map(|deadline| {
+            let left = deadline.saturating_sub(sys::now());
+            timespec {
+                tv_sec: (left / 1_000_000_000) as i64,
+                tv_nsec: (left % 1_000_000_000) as i64,
+            }
+        });
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the kernel writes `revents` of these records.
+        let ready =
+            unsafe { system_call!(Sysno::ppoll, records.as_mut_ptr(), records.len(), time, 0, 8) };
+        if ready != Err(libc::EINTR) || signal::handled(fiber) != handled {
+            return ready;
+        }
+    }
 }
 
 /// Gathers many descriptors in an epoll and waits for that one.
@@ -157,7 +167,7 @@ fn poll_many(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
     let result = if gathered {
         wait_for_own(fiber, own, limit, || look(records))
     } else {
-        block(records, limit)
+        block(fiber, records, limit)
     };
     forget(own.number());
     own.close();
@@ -214,7 +224,15 @@ fn wait_for_epoll(
                 let ready = look()?;
                 return if ready > 0 { Ok(ready) } else { check(fiber).map(|()| 0) };
             }
-            Readiness::Closed | Readiness::Unwatchable => return Err(libc::EBADF),
+            Readiness::Closed => return Err(libc::EBADF),
+            // Too deep in other epolls, or one more than the kernel grants.
+            Readiness::Unwatchable => {
+                let mut record = [pollfd { fd: epoll, events: libc::POLLIN, revents: 0 }];
+                if block(fiber, &mut record, limit)? == 0 {
+                    let ready = look()?;
+                    return if ready > 0 { Ok(ready) } else { check(fiber).map(|()| 0) };
+                }
+            }
             Readiness::Interrupted => return Err(libc::EINTR),
             Readiness::Cancelled => return Err(libc::ECANCELED),
         }

@@ -21,11 +21,11 @@ use std::arch::naked_asm;
 use std::ffi::{c_char, c_int};
 
 use libc::{pid_t, posix_spawn_file_actions_t, posix_spawnattr_t, termios, winsize};
-use timestop_fiber::slab;
+use timestop_fiber::{current, library, slab};
 use timestop_runtime::{FiberRef, fork as runtime};
 
 use crate::call::{self, Sysno};
-use crate::{real, signal, system_call};
+use crate::{credentials, real, signal, system_call};
 
 pub mod atfork;
 pub mod shell;
@@ -59,13 +59,17 @@ real! {
 /// Forks, and makes the runtime of the child whole.
 fn duplicate() -> pid_t {
     let mask = signal::close_kernel();
-    let quiet = slab::quiet();
+    // Nobody else is in the middle of what the child will need too.
+    let shells = shell::quiet();
+    let quiet =
+        (atfork::quiet(), signal::quiet(), credentials::quiet(), library::quiet(), slab::quiet());
     let (process, error) = runtime::on_carriers_block(|| {
         // SAFETY: libc's fork, on a thread that libc knows.
         let process = unsafe { real_fork()() };
         (process, call::errno()) // of that block
     });
     drop(quiet);
+    drop(shells); // the first one taken
     if process == 0 {
         // SAFETY: first of all in the child, once, on the thread that forked.
         if unsafe { runtime::after_fork_in_child() }.is_err() {
@@ -145,20 +149,27 @@ pub extern "C" fn vfork() -> pid_t {
 }
 
 extern "C" fn begin_vfork() {
-    if let Some(fiber) = call::fiber() {
+    let wears = call::fiber();
+    current::set_lent(true);
+    if let Some(fiber) = call::fiber_of_any_kind() {
         // Nor is it preempted from here on: the mask is that of this OS thread.
         fiber.set_borrowed(true);
+    }
+    if let Some(fiber) = wears {
         signal::wear_mask(fiber);
     }
 }
 
 /// In the parent, when the child has executed a program or ended: what `vfork` returns.
 extern "C" fn end_vfork(result: isize) -> pid_t {
-    if let Some(fiber) = FiberRef::current() {
-        // The child of a child of vfork has borrowed from the same fiber; its parent still does.
-        if !call::is_in_vfork_child() {
-            signal::unwear_mask(fiber);
+    // The child of a child of vfork has borrowed the same memory; its parent still does.
+    if !call::is_in_vfork_child() {
+        if let Some(fiber) = FiberRef::current() {
             fiber.set_borrowed(false);
+        }
+        current::set_lent(false);
+        if let Some(fiber) = call::fiber() {
+            signal::unwear_mask(fiber);
         }
     }
     if result < 0 { call::fail(-result as c_int) } else { result as pid_t }

@@ -9,9 +9,9 @@
 //! A queued signal ends its fiber's wait with `EINTR`, or with `SA_RESTART` lets it go on where
 //! `signal(7)` says so (`timestop_runtime::signal`).
 //!
-//! Synchronous signals (SEGV, BUS, FPE, ILL, TRAP, ABRT, SYS) go to the kernel untouched: the
-//! instruction that caused them runs on the OS thread that receives them. A program that blocks one
-//! of them for a fiber blocks nothing.
+//! Synchronous signals (SEGV, BUS, FPE, ILL, TRAP, ABRT, SYS) are between the kernel and the program:
+//! the instruction that caused them runs on the OS thread that receives them, and so does the handler,
+//! to which the fiber is pinned meanwhile. A program that blocks one of them for a fiber blocks nothing.
 //!
 //! Not covered:
 //! - A handler that leaves a barrier's wait by `siglongjmp`.
@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use libc::{sighandler_t, sigset_t};
 use timestop_fiber::current;
+use timestop_fiber::lock::Guard;
 use timestop_runtime::{FiberRef, fork, preempt, signal as runtime, sys};
 
 use crate::call::{self, Sysno, answer, fail};
@@ -64,6 +65,11 @@ pub(crate) fn install() {
     preempt::set_foreign(deliver::shim);
 }
 
+/// Keeps everybody from changing actions: around a fork, with every signal blocked.
+pub(crate) fn quiet() -> Guard<'static, ()> {
+    actions::quiet()
+}
+
 /// In the child of a fork: the tables are its own, and nothing is pending.
 pub(crate) fn after_fork_in_child() {
     PROCESS.store(sys::process_id(), Ordering::Relaxed);
@@ -91,6 +97,11 @@ pub fn became_fiber(fiber: FiberRef) {
 /// taken, from now on. Handlers of the program's own come first, as does its wish to ignore the signal.
 pub fn replace_default(signal: c_int, function: fn()) {
     actions::replace_default(signal, function);
+}
+
+/// The calling fiber ends: handlers that it is in are never returned to.
+pub(crate) fn leave_frames(fiber: FiberRef) {
+    deliver::leave_frames(fiber);
 }
 
 /// How many handlers have run on a fiber.

@@ -58,10 +58,17 @@ pub fn adopt_all(adopt: bool) {
 
 /// Threads that `body` creates, on this thread, become fibers.
 pub fn adopt_within<R>(body: impl FnOnce() -> R) -> R {
-    let before = current::replace_flag(true);
-    let result = body();
-    current::replace_flag(before);
-    result
+    /// Puts the flag back when dropped, by a panic too.
+    struct Restore(bool);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            current::replace_flag(self.0);
+        }
+    }
+
+    let _restore = Restore(current::replace_flag(true));
+    body()
 }
 
 fn adopting() -> bool {

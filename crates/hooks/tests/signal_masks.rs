@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 
 use common::{alone, fiber, on_fiber, start};
-use timestop_runtime::{Reason, Snapshot, snapshots};
+use timestop_runtime::futex::{self, Wait};
+use timestop_runtime::{FiberRef, Reason, Snapshot, snapshots, sys};
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -216,4 +217,64 @@ fn fibers_suspend_under_a_mask() {
         assert!(blocked && pending);
     }
     assert_eq!(HANDLED.load(SeqCst), FIBERS / 2);
+}
+
+/// One that left by `siglongjmp` would leave a place in a queue behind that lies on its stack.
+#[test]
+fn no_handler_runs_while_others_know_the_stack() {
+    if !alone("no_handler_runs_while_others_know_the_stack") {
+        return;
+    }
+    start();
+    handle(libc::SIGUSR1);
+    let early = on_fiber(|| {
+        let place = 0_u64;
+        let deadline = Some(sys::now() + 60_000_000_000);
+        let wait = Wait { deadline, ..Wait::on((&raw const place) as usize, Reason::Other) };
+        let mut early = None;
+        let queued = || {
+            let (process, thread) = (sys::process_id(), sys::thread_id());
+            // SAFETY: numbers only. It comes before this returns, or when the wait is over.
+            unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGUSR1) };
+            early = Some(HANDLED.load(SeqCst));
+        };
+        assert!(futex::wait(wait, || true, queued).outcome.is_some());
+        early
+    });
+    assert_eq!((early, HANDLED.load(SeqCst)), (Some(0), 1));
+}
+
+fn kernels_stack() -> libc::stack_t {
+    // SAFETY: all-zero is a valid record.
+    let mut stack: libc::stack_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes the record.
+    unsafe { libc::syscall(libc::SYS_sigaltstack, 0, &raw mut stack) };
+    stack
+}
+
+/// The OS thread goes on to run others, on whose behalf signals come to the stack that it has.
+#[test]
+fn a_pinned_fiber_leaves_the_os_threads_signal_stack_alone() {
+    start();
+    on_fiber(|| {
+        let fiber = FiberRef::current().expect("a fiber");
+        fiber.pin();
+        let before = kernels_stack();
+        let mut room = vec![0_u8; 64 * 1024];
+        let mine =
+            libc::stack_t { ss_sp: room.as_mut_ptr().cast(), ss_flags: 0, ss_size: room.len() };
+        // SAFETY: valid records; the memory is ours until the stack is given up.
+        assert_eq!(unsafe { libc::sigaltstack(&raw const mine, std::ptr::null_mut()) }, 0);
+        let after = kernels_stack();
+        // SAFETY: all-zero is a valid record.
+        let mut own: libc::stack_t = unsafe { std::mem::zeroed() };
+        // SAFETY: room for a record.
+        assert_eq!(unsafe { libc::sigaltstack(std::ptr::null(), &raw mut own) }, 0);
+        let none = libc::stack_t { ss_flags: libc::SS_DISABLE, ..mine };
+        // SAFETY: a valid record.
+        assert_eq!(unsafe { libc::sigaltstack(&raw const none, std::ptr::null_mut()) }, 0);
+        fiber.unpin();
+        assert_eq!(after.ss_sp, before.ss_sp);
+        assert_eq!(own.ss_sp, mine.ss_sp);
+    });
 }

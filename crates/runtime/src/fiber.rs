@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr};
 
 use timestop_fiber::slab::{RECORD_BYTES, Slot, SlotPtr};
-use timestop_fiber::switch::Context;
+use timestop_fiber::switch::{Context, DEFAULT_CONTROL_WORDS};
 use timestop_fiber::{block, current};
 
 use crate::sched::Carrier;
@@ -204,8 +204,11 @@ pub struct Fiber {
     /// The nearest deadline over this fiber's blocking calls, monotonic nanoseconds; `u64::MAX`
     /// where there is none.
     pub(crate) deadline: AtomicU64,
-    pub(crate) id: Cell<u64>,
+    /// Read by reports and pending signals, whoever the record serves by then.
+    id: AtomicU64Plain,
     pub(crate) start: Cell<Option<Start>>,
+    /// How its code is to round and what it traps, at first: as its creator's.
+    pub(crate) control_words: Cell<u64>,
     /// Called last of all on the fiber, after its thread-locals are gone.
     pub(crate) finish: Cell<Option<Start>>,
     /// Who still needs the record: the fiber itself, and whoever may join it by its address.
@@ -325,8 +328,9 @@ impl FiberRef {
         fiber.runnable.priority.set(Priority::Normal);
         // SAFETY: nobody switches to or from a fiber that does not exist yet.
         unsafe { fiber.context.get().write(Context::empty(fs)) };
-        fiber.id.set(id);
+        fiber.id.store(id, Ordering::Relaxed);
         fiber.start.set(Some(start));
+        fiber.control_words.set(DEFAULT_CONTROL_WORDS);
         fiber.finish.set(None);
         fiber.holds.store(1, Ordering::Relaxed);
         fiber.ended.store(false, Ordering::Relaxed);
@@ -354,7 +358,7 @@ impl FiberRef {
     /// A fiber's id: never reused.
     #[must_use]
     pub fn id(self) -> u64 {
-        self.id.get()
+        self.id.load(Ordering::Relaxed)
     }
 
     /// Its name; empty where it has none.

@@ -25,6 +25,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 use crossbeam_utils::CachePadded;
+use timestop_fiber::current;
 use timestop_fiber::lock::{Guard, Lock};
 
 use crate::fiber::{FiberRef, Reason};
@@ -174,21 +175,50 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
         previous: Cell::new(ptr::null_mut()),
         woken: AtomicU32::new(0),
     };
+    // On the fiber no handler runs while others know its stack: it could leave by `siglongjmp`.
+    let shielded = fiber.is_some() && !what.exact;
+    if shielded {
+        current::deepen();
+    }
+    let outcome = wait_in(bucket, what, &waiter, still, queued);
+    if shielded {
+        current::rise();
+    }
+    let Some(mut outcome) = outcome else {
+        return Waited { outcome: None, ticket: what.ticket };
+    };
+    if let Some(fiber) = fiber.filter(|fiber| fiber.is_interrupted()) {
+        // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
+        let ends = signal::ends_wait(fiber, what.reason, what.deadline.is_some());
+        if outcome == Outcome::Interrupted && !(ends && what.breakable) {
+            outcome = Outcome::Woken;
+        }
+    }
+    Waited { outcome: Some(outcome), ticket: waiter.ticket.get() }
+}
+
+/// Queues the waiter, unless `still` says not to (then `None`), and waits until it is taken out.
+fn wait_in(
+    bucket: &Bucket,
+    what: Wait,
+    waiter: &Waiter,
+    still: impl FnOnce() -> bool,
+    queued: impl FnOnce(),
+) -> Option<Outcome> {
     {
         let mut queue = bucket.lock_before_look();
         if !still() {
-            return Waited { outcome: None, ticket: what.ticket };
+            return None;
         }
         if what.ticket == 0 {
             // Under the lock, so that the order of tickets is the order of `still`.
             waiter.ticket.set(queue.ticket());
         }
-        queue.insert(&waiter);
+        queue.insert(waiter);
         bucket.count(1);
     }
-    let ticket = waiter.ticket.get();
     queued();
-    let outcome = match fiber {
+    let outcome = match waiter.fiber {
         Some(fiber) => {
             // The two lowest bits tell the queues of one object apart.
             let argument = (what.address & !3) as u64;
@@ -197,20 +227,12 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
             wait(fiber, what.reason, argument, what.deadline, false, woken)
         }
         None if what.deadline.is_none() => {
-            crate::outside_wait(|| sleep_in_kernel(&waiter, None, what.breakable))
+            crate::outside_wait(|| sleep_in_kernel(waiter, None, what.breakable))
         }
-        None => sleep_in_kernel(&waiter, what.deadline, what.breakable),
+        None => sleep_in_kernel(waiter, what.deadline, what.breakable),
     };
-    let withdrawn = outcome != Outcome::Woken && !withdraw(&waiter);
-    let mut outcome = if withdrawn { outcome } else { Outcome::Woken };
-    if let Some(fiber) = fiber.filter(|fiber| fiber.is_interrupted()) {
-        // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
-        let ends = signal::ends_wait(fiber, what.reason, what.deadline.is_some());
-        if outcome == Outcome::Interrupted && !(ends && what.breakable) {
-            outcome = Outcome::Woken;
-        }
-    }
-    Waited { outcome: Some(outcome), ticket }
+    let withdrawn = outcome != Outcome::Woken && !withdraw(waiter);
+    Some(if withdrawn { outcome } else { Outcome::Woken })
 }
 
 fn sleep_in_kernel(waiter: &Waiter, deadline: Option<u64>, breakable: bool) -> Outcome {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use timestop_fiber::current::undisturbed;
+
 use crate::fiber::{FiberRef, Reason};
 use crate::{sched, signal, timer};
 
@@ -49,8 +51,24 @@ pub fn wait_until(
 
 /// The same for a caller that stands in a list, by something on its stack. The wait ends at *every*
 /// signal, with its handlers still to run: the caller takes itself off the list and calls
-/// [`signal::ends_wait`].
+/// [`signal::ends_wait`]. From before it has put itself there until then it is [`undisturbed`].
 pub(crate) fn wait_listed(
+    fiber: FiberRef,
+    reason: Reason,
+    argument: u64,
+    deadline: Option<u64>,
+    breakable: bool,
+    done: impl Fn() -> bool,
+) -> Outcome {
+    if done() {
+        return Outcome::Woken;
+    }
+    // No handler of the program's in between: one that leaves by `siglongjmp` would leave the fiber's
+    // timer behind, armed. A signal that comes is posted, and ends the wait.
+    undisturbed(|| wait_undisturbed(fiber, reason, argument, deadline, breakable, &done))
+}
+
+fn wait_undisturbed(
     fiber: FiberRef,
     reason: Reason,
     argument: u64,
@@ -60,9 +78,6 @@ pub(crate) fn wait_listed(
 ) -> Outcome {
     let own = if breakable { fiber.deadline() } else { u64::MAX };
     let deadline = deadline.unwrap_or(u64::MAX).min(own);
-    if done() {
-        return Outcome::Woken;
-    }
     let _noted = fiber.note_wait(reason, argument);
     let timed = deadline != u64::MAX;
     if timed {

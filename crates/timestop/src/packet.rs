@@ -258,6 +258,10 @@ impl<T> Packet<T> {
             if let Some(thread) = core.thread.get() {
                 return thread;
             }
+            if FiberRef::current().is_some_and(|fiber| fiber.address() == address) {
+                core.publish_thread(); // asked by the fiber itself
+                continue;
+            }
             if address > ENDED {
                 // SAFETY: a fiber's address; if it has ended, its successor has nothing to answer.
                 unsafe { FiberRef::from_address(address) }.ask();

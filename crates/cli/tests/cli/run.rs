@@ -36,6 +36,9 @@ programs! {
     c_cancel_by_unwinding: Program::c_with("cancel", &["-fexceptions"]);
     c_credentials: Program::c("credentials");
     c_echo: Program::c("echo");
+    c_attributes: Program::c("attributes");
+    c_forks: Program::c("forks");
+    c_handlers: Program::c("handlers");
     c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");
     python_mix: Program::python("mix", &[]);

@@ -10,7 +10,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use timestop_fiber::lock::Lock;
+use timestop_fiber::lock::{Guard, Lock};
 
 use crate::real;
 
@@ -50,6 +50,11 @@ static TABLE: Lock<Handlers> = Lock::new(Handlers { entries: [NONE; MOST], count
 /// Those of now: a fork runs the same ones before and after.
 pub(super) fn registered() -> Handlers {
     *TABLE.lock()
+}
+
+/// Keeps everybody out of the table: around a fork, whose child would find it locked for ever.
+pub(super) fn quiet() -> Guard<'static, Handlers> {
+    TABLE.lock()
 }
 
 fn call(handler: Handler) {

@@ -8,7 +8,7 @@ use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 
 use libc::{pid_t, posix_spawnattr_t, sigset_t};
-use timestop_fiber::lock::Lock;
+use timestop_fiber::lock::{Guard, Lock};
 
 use super::{posix_spawn, wait};
 use crate::signal::{sigaction, sigprocmask};
@@ -34,6 +34,11 @@ static SHELLS: Lock<Shells> =
 const KEYS: [c_int; 2] = [libc::SIGINT, libc::SIGQUIT];
 /// What a shell that cannot be executed ends with.
 const NOT_FOUND: c_int = 127 << 8;
+
+/// Keeps everybody from starting shells: around a fork.
+pub(super) fn quiet() -> Guard<'static, impl Sized> {
+    SHELLS.lock()
+}
 
 impl Shells {
     /// One more; the set of signals whose default the shell gets back.

@@ -3,16 +3,16 @@
 //! Where the program has a handler the kernel has the shim; where it has none the kernel has what the
 //! program said, except for signals that a fiber has blocked or waited for: the kernel would do the
 //! default action, because carriers block nothing. There the shim stands in and decides
-//! ([`keep`]). So it does for a signal whose default we replace ([`replace_default`]). Actions are written under a lock with every signal blocked, and read by the shim
+//! ([`keep`]). So it does for a signal that has ever had a handler, and for a signal whose default we replace ([`replace_default`]). Actions are written under a lock with every signal blocked, and read by the shim
 //! without: a version tells a torn read.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
-use timestop_fiber::lock::Lock;
+use timestop_fiber::lock::{Guard, Lock};
 use timestop_runtime::{preempt, sys};
 
-use super::deliver::shim;
+use super::deliver::{self, shim};
 use crate::call::Sysno;
 use crate::{real, system_call};
 
@@ -184,6 +184,11 @@ fn writing<R>(body: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Nobody is writing actions, nor begins to.
+pub(super) fn quiet() -> Guard<'static, ()> {
+    WRITING.lock()
+}
+
 /// What the kernel must do so that the program gets what it asked for.
 fn shimmed(action: Action) -> Action {
     let flags = action.flags | libc::SA_SIGINFO;
@@ -198,7 +203,7 @@ fn shimmed(action: Action) -> Action {
 /// Changes the action for a signal, if one is given; the one before, or an error number.
 pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int> {
     if is_direct(signal) {
-        return exchange(signal, new);
+        return writing(|| change_direct(signal, new));
     }
     writing(|| {
         let entry = &ENTRIES[signal as usize];
@@ -219,6 +224,11 @@ pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int
                     new.handler == libc::SIG_DFL && KEPT.load(Ordering::Relaxed) & bit(signal) != 0;
                 entry.store(new); // before the kernel can call the shim for it
                 let handled = is_handled(signal);
+                if handled {
+                    // From now on the kernel never has the default again: a signal of ours that has
+                    // a fiber look at what is pending may still be under way when the handler goes.
+                    KEPT.fetch_or(bit(signal), Ordering::Relaxed);
+                }
                 let kernel = match (handled, kept) {
                     (true, _) => shimmed(new),
                     (false, true) => shimmed(Action { flags: new.flags | libc::SA_RESTART, ..new }),
@@ -233,6 +243,28 @@ pub(super) fn change(signal: c_int, new: Option<Action>) -> Result<Action, c_int
         };
         Ok(if old.handler == ours { mine } else { old })
     })
+}
+
+/// The same for a signal that is between program and kernel. Its handler runs at once, on the OS thread
+/// that has caused it; but the fiber must not leave that in the middle of it ([`deliver::direct`]).
+fn change_direct(signal: c_int, new: Option<Action>) -> Result<Action, c_int> {
+    let ours = deliver::direct as *const () as usize;
+    let before = load(signal);
+    let is_handler = |action: &Action| !matches!(action.handler, libc::SIG_DFL | libc::SIG_IGN);
+    // 0 is no signal, and 32 and 33 are libc's.
+    let wrapped = new.filter(|new| is_handler(new) && (1..32).contains(&signal)).map(|new| {
+        ENTRIES[signal as usize].store(new); // before the kernel can call for it
+        Action { handler: ours, flags: new.flags | libc::SA_SIGINFO, ..new }
+    });
+    match exchange(signal, wrapped.or(new)) {
+        Ok(old) => Ok(if old.handler == ours { before } else { old }),
+        Err(error) => {
+            if wrapped.is_some() {
+                ENTRIES[signal as usize].store(before);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// A handler with SA_RESETHAND is about to run.

@@ -237,28 +237,67 @@ pub(super) struct Frame {
     pub(super) interrupted: usize,
 }
 
-/// Runs a fiber's handlers on top of the code that a signal has interrupted.
-fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
-    fiber.set_interrupted(false);
+/// Runs `body`, which calls handlers, on top of the code that a signal has interrupted. The kernel's
+/// frame belongs to the OS thread, with its mask and its alternate stack: the fiber stays there.
+fn on_frame(fiber: FiberRef, context: *mut libc::ucontext_t, body: impl FnOnce()) {
+    /// Undoes it when dropped: C++ can throw out of a handler.
+    struct Leave<'frame>(FiberRef, &'frame Frame);
+
+    impl Drop for Leave<'_> {
+        fn drop(&mut self) {
+            self.0.user_word(word::FRAME).set(self.1.previous);
+            self.0.unpin();
+        }
+    }
+
     fiber.pin();
-    let context = context.cast::<libc::ucontext_t>();
-    // SAFETY: the kernel's record of what was interrupted.
-    let kernels = actions::word_of(unsafe { &(*context).uc_sigmask });
     let innermost = fiber.user_word(word::FRAME);
-    // SAFETY: as above.
+    // SAFETY: the kernel's record of what was interrupted.
     let registers = unsafe { &(*context).uc_mcontext.gregs };
     let interrupted = registers[libc::REG_RSP as usize] as usize;
     let frame = Frame { previous: innermost.get(), interrupted };
     innermost.set((&raw const frame) as usize);
-    while let Some((signal, mut info)) = next(fiber) {
-        run_one(fiber, signal, &mut info, context);
+    let _leave = Leave(fiber, &frame);
+    body();
+}
+
+/// Runs a fiber's handlers on top of the code that a signal has interrupted.
+fn run_on_frame(fiber: FiberRef, context: *mut c_void) {
+    fiber.set_interrupted(false);
+    let context = context.cast::<libc::ucontext_t>();
+    on_frame(fiber, context, || {
+        // SAFETY: the kernel's record of what was interrupted.
+        let kernels = actions::word_of(unsafe { &(*context).uc_sigmask });
+        while let Some((signal, mut info)) = next(fiber) {
+            run_one(fiber, signal, &mut info, context);
+        }
+        // SAFETY: as above.
+        let mask = unsafe { &raw mut (*context).uc_sigmask };
+        // SAFETY: as above. The OS thread's own mask comes back with the frame.
+        unsafe { mask.cast::<Set>().write(kernels) };
+    });
+}
+
+/// What the kernel calls for a signal that the running code has caused itself, where the program has a
+/// handler.
+pub(super) extern "C-unwind" fn direct(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let action = actions::load(signal);
+    // SAFETY: the kernel passes a record.
+    let handle = || call_handler(signal, unsafe { &mut *info }, context, action);
+    match FiberRef::current().filter(|fiber| !fiber.is_borrowed()) {
+        Some(fiber) => on_frame(fiber, context.cast(), handle),
+        None => handle(),
     }
-    // SAFETY: as above.
-    let mask = unsafe { &raw mut (*context).uc_sigmask };
-    // SAFETY: as above. The OS thread's own mask comes back with the frame.
-    unsafe { mask.cast::<Set>().write(kernels) };
-    innermost.set(frame.previous);
-    fiber.unpin();
+}
+
+/// The fiber ends, perhaps on top of interrupted code: of the kernel's frames none is returned to, so
+/// the OS thread's mask is opened here. The fiber stays pinned, as it may be on an alternate stack.
+pub(crate) fn leave_frames(fiber: FiberRef) {
+    if fiber.user_word(word::FRAME).replace(0) != 0 {
+        let young = timestop_runtime::fork::is_young();
+        let mask = if young { mask(fiber).load(Ordering::Relaxed) } else { 0 };
+        actions::set_kernel_mask(mask);
+    }
 }
 
 /// What an interrupted wait of the calling fiber comes to: its handlers run, and it ends where the

@@ -8,6 +8,7 @@ use timestop_fiber::slab::Slot;
 
 use super::deliver::word;
 use crate::call::{self, Sysno, answer, fail};
+use crate::kernel_view::is_bound;
 use crate::system_call;
 
 /// See `sigaltstack(2)`. A fiber that has set none is told that it has one: a thread library that
@@ -18,7 +19,8 @@ use crate::system_call;
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sigaltstack(new: *const stack_t, old: *mut stack_t) -> c_int {
-    let Some(fiber) = call::fiber() else {
+    // A fiber that is pinned for a while leaves the OS thread, and its stack, to others again.
+    let Some(fiber) = call::fiber_of_any_kind().filter(|fiber| !is_bound(*fiber)) else {
         // SAFETY: as the caller vouches.
         return answer(unsafe { system_call!(Sysno::sigaltstack, new, old) });
     };

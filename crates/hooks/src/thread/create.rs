@@ -48,18 +48,25 @@ fn wanted(attributes: *const pthread_attr_t) -> Wanted {
 
 unsafe extern "C" {
     fn pthread_attr_getdetachstate(attributes: *const pthread_attr_t, state: *mut c_int) -> c_int;
+    fn pthread_getattr_default_np(attributes: *mut pthread_attr_t) -> c_int;
 }
 
-/// What glibc gives a thread that asks for nothing: RLIMIT_STACK, 8 MiB where that is unlimited.
+/// What glibc gives a thread that asks for nothing: what `pthread_setattr_default_np` has set, else
+/// RLIMIT_STACK at the program's start.
 fn default_stack() -> usize {
     const USUAL: usize = 8 << 20;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one rlimit; not hooked.
-    unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) };
-    match limit.rlim_cur {
-        0 | libc::RLIM_INFINITY => USUAL,
-        bytes => (bytes as usize).min(1 << 30),
+    const MOST: usize = 1 << 36;
+    let mut attributes = std::mem::MaybeUninit::<pthread_attr_t>::uninit();
+    // SAFETY: writes the record if it answers 0.
+    if unsafe { pthread_getattr_default_np(attributes.as_mut_ptr()) } != 0 {
+        return USUAL;
     }
+    let mut bytes = 0;
+    // SAFETY: the record was written.
+    unsafe { libc::pthread_attr_getstacksize(attributes.as_ptr(), &raw mut bytes) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    if bytes == 0 { USUAL } else { bytes.min(MOST) }
 }
 
 /// See `pthread_create(3)`.

@@ -21,7 +21,7 @@ use std::ffi::c_void;
 use timestop_runtime::{self as runtime, FiberRef, fork, signal};
 
 use super::{cancel, word};
-use crate::{call, real};
+use crate::{call, real, signal as hooks_signal};
 
 real! {
     fn real_exit: unsafe extern "C-unwind" fn(*mut c_void) -> ! = c"pthread_exit";
@@ -135,6 +135,7 @@ pub(super) unsafe fn end(fiber: FiberRef, result: *mut c_void) -> ! {
     }
     fiber.user_word(word::RESULT).set(result as usize);
     cancel::begin_exit(fiber);
+    hooks_signal::leave_frames(fiber);
     let base = if main { mains_base() } else { fiber.user_word(word::BASE).get() as *const Base };
     // SAFETY: null, or a buffer in a frame that is still on the stack.
     let Some(base) = (unsafe { base.as_ref() }) else {

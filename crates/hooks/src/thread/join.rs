@@ -11,8 +11,7 @@ use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{self as runtime, FiberRef, Outcome, Reason};
 
 use super::{adopted, cancel, stage, state, word};
-use crate::call::{monotonic, nanoseconds};
-use crate::real;
+use crate::{real, waiting};
 
 real! {
     fn real_join: unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int = c"pthread_join";
@@ -135,13 +134,11 @@ unsafe fn join_until(
     clock: clockid_t,
     at: *const timespec,
 ) -> c_int {
+    let until = (!at.is_null()).then_some((clock, at));
     // SAFETY: null, or a time that the caller passes.
-    let deadline = match unsafe { at.as_ref() } {
-        None => None,
-        Some(at) => match nanoseconds(at) {
-            Some(at) => Some(monotonic(clock, at)),
-            None => return libc::EINVAL,
-        },
+    let deadline = match unsafe { waiting::deadline(until) } {
+        Ok(deadline) => deadline,
+        Err(number) => return number,
     };
     join(fiber, result, deadline, true)
 }

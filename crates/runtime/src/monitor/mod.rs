@@ -230,7 +230,7 @@ impl Monitor {
                 }
             } else if since >= LONG_BLOCKED
                 && self.runtime.settings.hogs == HogReports::Warn
-                && !carrier.detached.told.replace(true)
+                && !carrier.detached.told.swap(true, Ordering::Relaxed)
             {
                 report::blocked(fiber, carrier.thread_id(), since);
             }

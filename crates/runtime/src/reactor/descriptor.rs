@@ -19,6 +19,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use syscalls::{Sysno, raw_syscall};
+use timestop_fiber::current::undisturbed;
 use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Reason};
@@ -49,7 +50,7 @@ struct Entry {
     generation: AtomicU32,
     /// Read edges at the moment the last read was short; meaningful with [`flag::DRAINED`].
     drained_at: AtomicU32,
-    /// [`flag`] bits.
+    /// [`flag`] bits, and above them how often what is known has become void: [`Entry::remember`].
     flags: AtomicU32,
     /// Someone is between asking and `accept`.
     claimed: AtomicBool,
@@ -77,6 +78,11 @@ mod flag {
     pub(super) const TIMED: u32 = 128;
     /// The file has, or had, another descriptor: its mode may change behind this one's back.
     pub(super) const SHARED: u32 = 256;
+
+    /// Counts changes, in the bits from here on.
+    pub(super) const CHANGE: u32 = 1 << 16;
+    /// All that is known.
+    pub(super) const ALL: u32 = CHANGE - 1;
 }
 
 #[derive(Debug)]
@@ -212,12 +218,12 @@ impl Attempt {
 
     /// What the file is, asked once.
     fn kind(&self) -> u32 {
-        let flags = self.entry.flags.load(Ordering::Relaxed);
+        let flags = self.entry.flags.load(Ordering::Acquire);
         if flags & flag::KNOWN != 0 {
             return flags;
         }
         let kind = flag::KNOWN | kind_of(self.number);
-        self.entry.flags.fetch_or(kind, Ordering::Relaxed) | kind
+        self.entry.remember(flags, 0, kind)
     }
 
     /// Whether it is a regular file: a short read means something else there.
@@ -227,14 +233,12 @@ impl Attempt {
     }
 
     fn mode(&self) -> u32 {
-        let flags = self.entry.flags.load(Ordering::Relaxed);
+        let flags = self.entry.flags.load(Ordering::Acquire);
         if flags & (flag::MODE_KNOWN | flag::SHARED) == flag::MODE_KNOWN {
             return flags;
         }
         let mode = flag::MODE_KNOWN | mode_of(self.number, flags & flag::SHARED != 0);
-        let cleared = !(flag::NONBLOCKING | flag::TIMED);
-        self.entry.flags.fetch_and(cleared, Ordering::Relaxed);
-        self.entry.flags.fetch_or(mode, Ordering::Relaxed) & cleared | mode
+        self.entry.remember(flags, flag::NONBLOCKING | flag::TIMED, mode)
     }
 
     /// Whether the user wants `EAGAIN` instead of a wait.
@@ -321,20 +325,27 @@ impl Attempt {
             shared: false,
             told: AtomicU8::new(told::WAITING),
         };
-        match self.enlist(&waiter) {
-            Enlisted::Waiting => {}
-            Enlisted::Ready => {
-                self.renew();
-                return Readiness::Ready;
-            }
-            Enlisted::Closed => return Readiness::Closed,
-            Enlisted::Unwatchable => return Readiness::Unwatchable,
-        }
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
         // Of an epoll the number means nothing to the reader of a report.
         let argument = if reason == Reason::Poll { 0 } else { self.number as u64 };
-        let mut ended = wait_listed(fiber, reason, argument, deadline, true, told);
-        self.withdraw(&waiter);
+        let waited = undisturbed(|| {
+            let enlisted = self.enlist(&waiter);
+            if !matches!(enlisted, Enlisted::Waiting) {
+                return Err(enlisted);
+            }
+            let ended = wait_listed(fiber, reason, argument, deadline, true, told);
+            self.withdraw(&waiter);
+            Ok(ended)
+        });
+        let mut ended = match waited {
+            Ok(ended) => ended,
+            Err(Enlisted::Closed) => return Readiness::Closed,
+            Err(Enlisted::Unwatchable) => return Readiness::Unwatchable,
+            Err(Enlisted::Ready | Enlisted::Waiting) => {
+                self.renew();
+                return Readiness::Ready;
+            }
+        };
         self.waited = true;
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
         if fiber.is_interrupted()
@@ -397,6 +408,31 @@ impl Attempt {
                 lists.remove(self.direction, waiter);
             }
         }
+    }
+}
+
+impl Entry {
+    /// Remembers what the kernel was asked after `before` was read, in place of the bits `old`; but not if
+    /// the file or its mode has changed since: then the answer may be of before. The flags for this call.
+    fn remember(&self, before: u32, old: u32, answer: u32) -> u32 {
+        let told = (before & !old) | answer;
+        let mut now = before;
+        loop {
+            if (now ^ before) & !flag::ALL != 0 {
+                return told;
+            }
+            let next = (now & !old) | answer;
+            match self.flags.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return told,
+                Err(other) => now = other,
+            }
+        }
+    }
+
+    /// What is known of the bits `void` is so no more, nor is an answer that is under way.
+    fn changed(&self, void: u32) {
+        let next = |now: u32| Some((now & !void).wrapping_add(flag::CHANGE));
+        let _ = self.flags.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
     }
 }
 
@@ -537,7 +573,8 @@ fn time_option(number: i32, name: i32) -> Option<u64> {
             &raw mut size
         )
     });
-    let nanoseconds = value.tv_sec as u64 * 1_000_000_000 + value.tv_usec as u64 * 1000;
+    let nanoseconds =
+        (value.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(value.tv_usec as u64 * 1000);
     (result.is_ok() && nanoseconds != 0).then_some(nanoseconds)
 }
 
@@ -575,7 +612,7 @@ fn mode_of(number: i32, shared: bool) -> u32 {
 /// The user has changed `O_NONBLOCK` or a time limit of the descriptor: ask again.
 pub fn mode_changed(number: i32) {
     if let Some(entry) = existing(number) {
-        entry.flags.fetch_and(!flag::MODE_KNOWN, Ordering::Relaxed);
+        entry.changed(flag::MODE_KNOWN);
     }
 }
 
@@ -646,12 +683,13 @@ pub fn forget(number: i32) {
         loop {
             let mut lists = entry.lists.lock();
             if std::mem::take(&mut first) {
-                if !lists.registered && entry.flags.load(Ordering::Relaxed) == 0 {
+                if !lists.registered && entry.flags.load(Ordering::Relaxed) & flag::ALL == 0 {
+                    entry.changed(0); // somebody may be asking
                     return; // nobody ever waited for it
                 }
                 lists.registered = false;
                 entry.generation.fetch_add(1, Ordering::Release);
-                entry.flags.store(0, Ordering::Relaxed);
+                entry.changed(flag::ALL);
             }
             let count = lists.take_many(direction, false, told::CLOSED, &mut batch);
             drop(lists);
@@ -669,7 +707,7 @@ pub fn forget(number: i32) {
 /// closed behind our back.
 #[inline]
 pub fn fresh(number: i32) {
-    if existing(number).is_some_and(|entry| entry.flags.load(Ordering::Relaxed) != 0) {
+    if existing(number).is_some_and(|entry| entry.flags.load(Ordering::Relaxed) & flag::ALL != 0) {
         forget(number);
     }
 }
@@ -764,6 +802,21 @@ pub fn wait_any(
     interests: &[Option<Interest>],
     deadline: Option<u64>,
 ) -> Readiness {
+    let verdict = undisturbed(|| wait_any_undisturbed(fiber, interests, deadline));
+    if fiber.is_interrupted()
+        && !signal::ends_wait(fiber, Reason::Poll, deadline.is_some())
+        && verdict == Readiness::Interrupted
+    {
+        return Readiness::Ready; // no handler has run: look again
+    }
+    verdict
+}
+
+fn wait_any_undisturbed(
+    fiber: FiberRef,
+    interests: &[Option<Interest>],
+    deadline: Option<u64>,
+) -> Readiness {
     let mut verdict = None;
     let mut listed = 0;
     for interest in interests.iter().flatten() {
@@ -800,12 +853,6 @@ pub fn wait_any(
         if let Some(attempt) = &interest.attempt {
             attempt.withdraw(&interest.waiter);
         }
-    }
-    if fiber.is_interrupted()
-        && !signal::ends_wait(fiber, Reason::Poll, deadline.is_some())
-        && verdict == Readiness::Interrupted
-    {
-        return Readiness::Ready; // no handler has run: look again
     }
     verdict
 }

@@ -12,7 +12,7 @@
 use std::cell::{Cell, UnsafeCell};
 
 use timestop_fiber::slab::Slot;
-use timestop_fiber::switch::{Context, switch};
+use timestop_fiber::switch::{Context, DEFAULT_CONTROL_WORDS, switch};
 use timestop_fiber::{block, current};
 
 use super::owner::Owner;
@@ -54,7 +54,8 @@ pub(crate) struct Carrier {
     pub(super) parker: Parker,
     /// The worker it runs; null for a spare.
     pub(super) worker: AtomicPtr<Worker>,
-    /// The fiber that runs here; null in the loop.
+    /// The fiber that runs here; null in the loop. Release and Acquire: who sees a fiber sees `stat` and
+    /// `thread_id` too.
     pub(super) running: AtomicPtr<Fiber>,
     left: Cell<*mut Fiber>,
     after: Cell<After>,
@@ -73,7 +74,8 @@ pub(crate) struct Carrier {
     pub(crate) detached: Detached,
 }
 
-// SAFETY: the cells are touched by the carrier's own OS thread only, `detached` by the monitor only.
+// SAFETY: the cells are touched by the carrier's own OS thread only, but for `stat` and `thread_id`, which
+// others read: each is written once, before `running` first says that there is anything to look at.
 unsafe impl Sync for Carrier {}
 // SAFETY: as above.
 unsafe impl Send for Carrier {}
@@ -120,7 +122,7 @@ impl Carrier {
 
     /// Whether it is this fiber that runs here.
     pub(crate) fn runs(&self, fiber: FiberRef) -> bool {
-        self.running.load(Ordering::Relaxed) == fiber.as_pointer()
+        self.running.load(Ordering::Acquire) == fiber.as_pointer()
     }
 
     /// The OS thread's own thread pointer.
@@ -150,7 +152,7 @@ impl Carrier {
 
     /// The fiber that runs here; `None` in the loop.
     pub(crate) fn running(&self) -> Option<FiberRef> {
-        FiberRef::from_pointer(self.running.load(Ordering::Relaxed))
+        FiberRef::from_pointer(self.running.load(Ordering::Acquire))
     }
 
     /// CPU time that the OS thread has used, in nanoseconds.
@@ -210,7 +212,7 @@ impl Carrier {
     #[inline]
     fn prepare(&self, fiber: FiberRef) -> *const Context {
         fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
-        self.running.store(fiber.as_pointer(), Ordering::Relaxed);
+        self.running.store(fiber.as_pointer(), Ordering::Release);
         if let Some(worker) = self.worker() {
             let switches = worker.switches.load(Ordering::Relaxed);
             worker.switches.store(switches + 1, Ordering::Relaxed);
@@ -230,7 +232,9 @@ impl Carrier {
         unsafe { block::build(slot, fiber.as_pointer().cast()) };
         let (top, fs) = (block::stack_top(slot), fiber.pthread());
         // SAFETY: the stack is nobody else's; `first` does not return.
-        let context = unsafe { Context::fresh(top, fs, first, fiber.as_pointer() as usize) };
+        let context = unsafe {
+            Context::fresh(top, fs, first, fiber.as_pointer() as usize, fiber.control_words.get())
+        };
         // SAFETY: nobody reads it yet.
         unsafe { fiber.context.get().write(context) };
     }
@@ -298,8 +302,10 @@ impl Carrier {
         let fs = block::thread_pointer(loop_slot);
         let argument = std::ptr::from_ref(self) as usize;
         // SAFETY: the slot's stack is nobody else's; `resume_loop` does not return.
-        let context =
-            unsafe { Context::fresh(block::stack_top(loop_slot), fs, resume_loop, argument) };
+        let context = unsafe {
+            let top = block::stack_top(loop_slot);
+            Context::fresh(top, fs, resume_loop, argument, DEFAULT_CONTROL_WORDS)
+        };
         // SAFETY: nobody reads it yet.
         unsafe { self.context.get().write(context) };
         self.thread_id.set(crate::sys::thread_id());
@@ -308,7 +314,7 @@ impl Carrier {
         runtime().carriers.add(self);
         self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
-        self.running.store(fiber.as_pointer(), Ordering::Relaxed);
+        self.running.store(fiber.as_pointer(), Ordering::Release);
         fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         let own = timestop_fiber::switch::thread_pointer();
         // SAFETY: the fiber has never been switched to or from.

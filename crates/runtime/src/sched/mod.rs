@@ -32,7 +32,7 @@ use idle::Idle;
 use injector::Injector;
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
-use timestop_fiber::{block, current};
+use timestop_fiber::{block, current, switch};
 pub(crate) use worker::Worker;
 
 use crate::fiber::{FiberRef, Priority, Runnable, Start, Task};
@@ -69,7 +69,7 @@ impl Runtime {
     /// A runtime without OS threads.
     pub(crate) fn build(settings: Settings) -> io::Result<Self> {
         let now = sys::now();
-        let default_class = Class::for_stack(settings.stack_size)
+        let default_class = block::class_for(settings.stack_size)
             .ok_or_else(|| io::Error::other("the default stack size is beyond 64 GiB"))?;
         let count = settings.workers;
         // What workers keep for themselves must not be missing from what others were promised.
@@ -147,7 +147,7 @@ pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
 ///
 /// The code keeps its stack and its block, so the carrier's loop needs others: those of a slot.
 pub(crate) fn carry_this_thread(worker: &'static Worker) -> io::Result<FiberRef> {
-    let class = Class::for_stack(256 * 1024).expect("a usual size");
+    let class = block::class_for(256 * 1024).expect("fibers have been made");
     class.reserve(2)?;
     let (loop_slot, record) = (class.take()?, class.take()?);
     // SAFETY: the slot is ours and fresh. The loop is no fiber: its word stays null.
@@ -429,7 +429,10 @@ pub fn create(stack: usize, start: Start) -> io::Result<FiberRef> {
     let slot = class.take().inspect_err(|_| class.release(1))?;
     let id = Task::new(|_| {}).id();
     // SAFETY: the slot was just taken.
-    Ok(unsafe { FiberRef::create(slot, id, start) })
+    let fiber = unsafe { FiberRef::create(slot, id, start) };
+    // As POSIX has it of threads. (What waits as a closure begins with the defaults.)
+    fiber.control_words.set(switch::control_words());
+    Ok(fiber)
 }
 
 /// Queues a fiber made by [`create`].

@@ -13,7 +13,6 @@ use timestop_fiber::lock::Lock;
 use timestop_fiber::switch;
 
 use super::{Carrier, Worker, runtime, wake_carrier};
-use crate::own::Own;
 use crate::{FiberRef, sys};
 
 /// Spares that are kept ready at least.
@@ -192,8 +191,8 @@ pub fn retire(fiber: FiberRef) -> Result<(), NoCarrier> {
         let spare = runtime().spares.take();
         match (carrier.enter(), spare) {
             (Some(worker), Some(spare)) => {
-                carrier.owner.give_up();
                 carrier.detached.begin(sys::now(), carrier.cpu_time());
+                carrier.owner.give_up();
                 runtime().detached.fetch_add(1, Ordering::Relaxed);
                 carrier.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
                 hand_over(worker, spare);
@@ -225,7 +224,7 @@ pub struct NoCarrier;
 pub(super) fn gone(carrier: &'static Carrier) {
     runtime().spares.total.fetch_sub(1, Ordering::Relaxed);
     runtime().detached.fetch_sub(1, Ordering::Relaxed);
-    carrier.stat.replace(Own::NONE).close();
+    carrier.stat.get().close(); // kept: the monitor may be about to look at it
 }
 
 /// Starts the thread that keeps spares ready.

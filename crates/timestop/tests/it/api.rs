@@ -137,6 +137,29 @@ fn unpark_through_the_handle() {
 }
 
 #[test]
+fn a_fiber_may_ask_its_own_handle() {
+    let (sender, receiver) = mpsc::channel::<timestop::JoinHandle<()>>();
+    let (answer, answers) = mpsc::channel();
+    let fiber = timestop::spawn(move || {
+        let own = receiver.recv().expect("it is sent");
+        answer.send((own.thread().id(), thread::current().id())).expect("it listens");
+    });
+    sender.send(fiber).expect("it listens");
+    let (told, own) = answers.recv_timeout(Duration::from_secs(20)).expect("it does not hang");
+    assert_eq!(told, own);
+}
+
+#[test]
+fn a_name_that_is_none_leaves_nothing_behind() {
+    let thread = thread::spawn(|| {
+        let builder = timestop::Builder::new().name("nul\0".to_owned());
+        panic::catch_unwind(|| builder.spawn(|| {})).expect_err("as std's");
+        thread::spawn(timestop::is_fiber).join().expect("no panic")
+    });
+    assert!(!thread.join().expect("no panic"), "threads are what they were");
+}
+
+#[test]
 fn an_unpark_before_park_is_not_lost() {
     on_fiber(|| {
         for _ in 0..1_000 {
