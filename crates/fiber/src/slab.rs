@@ -175,19 +175,26 @@ impl ClassState {
     fn grow(&mut self, class: Class) -> io::Result<()> {
         let size = class.size();
         // 64 MiB first, doubling up to 4 GiB: few mappings, and small programs stay small.
-        let slots = self.total.max((64 << 20) / size).clamp(4, ((4_usize << 30) / size).max(4));
+        let mut slots = self.total.max((64 << 20) / size).clamp(4, ((4_usize << 30) / size).max(4));
         let mut numbers = GROW.lock();
         let index = SLAB_COUNT.load(Ordering::Relaxed);
         if *numbers + slots > MAX_SLOTS || index == MAX_SLABS {
             return Err(exhausted("16 million fibers exist already; let some end first"));
         }
+        let raw = loop {
+            match sys::map(slots * size + 2 * PAGE_TABLE) {
+                Ok(raw) => break raw,
+                // Under `ulimit -v` there may be room for fewer.
+                Err(_) if slots > 1 => slots /= 2,
+                Err(error) => {
+                    return Err(exhausted(format!(
+                        "no address space for a stack of {size} bytes ({error}): \
+                         ask for smaller stacks, or raise `ulimit -v` or vm.max_map_count"
+                    )));
+                }
+            }
+        };
         let bytes = slots * size;
-        let raw = sys::map(bytes + 2 * PAGE_TABLE).map_err(|error| {
-            exhausted(format!(
-                "no address space for {slots} stacks of {size} bytes ({error}): \
-                 ask for smaller stacks, or raise `ulimit -v` or vm.max_map_count"
-            ))
-        })?;
         // SAFETY: the mapping is ours and empty. A refusal (a kernel without huge pages) is fine.
         let _ = unsafe { sys::advise(raw, bytes + 2 * PAGE_TABLE, libc::MADV_NOHUGEPAGE) };
         let slab = &SLABS[index];
