@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::fault::{self, Fault};
 use crate::switch::{Context, DEFAULT_CONTROL_WORDS, switch, thread_pointer};
 use crate::{block, current, sys};
 
@@ -11,13 +12,23 @@ use crate::{block, current, sys};
 pub struct Unsupported {
     expected: String,
     found: String,
+    may_pass: bool,
 }
 
 impl Unsupported {
     /// `expected` and `found` complete the sentence "expected …, found …".
     #[must_use]
     pub const fn new(expected: String, found: String) -> Self {
-        Self { expected, found }
+        Self { expected, found, may_pass: false }
+    }
+
+    /// As [`new`](Self::new), for what is missing now and may be there later: memory, a thread.
+    pub(crate) const fn for_now(expected: String, found: String) -> Self {
+        Self { expected, found, may_pass: true }
+    }
+
+    pub(crate) const fn may_pass(&self) -> bool {
+        self.may_pass
     }
 }
 
@@ -36,29 +47,35 @@ fn unless(holds: bool, expected: &str, found: impl Into<String>) -> Result<(), U
 /// Bit 1 of `AT_HWCAP2`: the kernel lets user code set the thread pointer.
 const HWCAP2_FSGSBASE: u64 = 2;
 
+/// The oldest release of glibc on which fibers run: libpthread and libdl are part of libc there.
+pub const OLDEST_GLIBC: (u32, u32) = (2, 34);
+
 /// The processor, the kernel and glibc.
 pub(crate) fn machine() -> Result<(), Unsupported> {
     // SAFETY: reads the auxiliary vector.
     let capabilities = unsafe { libc::getauxval(libc::AT_HWCAP2) };
+    let capabilities = fault::instead(Fault::Fsgsbase, capabilities, 0);
     unless(
         capabilities & HWCAP2_FSGSBASE != 0,
         "instructions that set the thread pointer (FSGSBASE: Linux 5.9 on any x86-64 since 2012)",
         "none",
     )?;
-    let shadow = sys::shadow_stack_features();
+    let shadow = fault::instead(Fault::ShadowStacks, sys::shadow_stack_features(), 1);
     unless(
         shadow == 0,
         "no shadow stacks (set GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK)",
         "them on",
     )?;
-    let release = sys::kernel_release();
+    let release = fault::instead(Fault::Kernel, sys::kernel_release(), "5.4.0".to_owned());
     unless(numbers(&release) >= (5, 11), "Linux 5.11 or later (epoll_pwait2)", release.as_str())?;
     // SAFETY: returns a constant.
     let version = unsafe { libc::gnu_get_libc_version() };
     // SAFETY: which is a C string.
     let version = unsafe { std::ffi::CStr::from_ptr(version) };
-    let version = version.to_string_lossy();
-    unless(numbers(&version) >= (2, 34), "glibc 2.34 or later", version)
+    let version = fault::instead(Fault::Glibc, version.to_string_lossy(), "2.31".into());
+    let (major, minor) = OLDEST_GLIBC;
+    let expected = format!("glibc {major}.{minor} or later");
+    unless(numbers(&version) >= OLDEST_GLIBC, &expected, version)
 }
 
 /// The first two numbers of a version.
@@ -106,13 +123,16 @@ unsafe extern "C" fn visit(argument: usize) -> ! {
 /// Makes a fiber, visits it and comes back.
 pub(crate) fn round_trip() -> Result<(), Unsupported> {
     let no_memory = |error: std::io::Error| {
-        Unsupported::new("memory for a stack".to_owned(), error.to_string())
+        Unsupported::for_now("memory for a stack".to_owned(), error.to_string())
     };
+    if fault::is(Fault::StackMemory) {
+        return Err(no_memory(std::io::ErrorKind::OutOfMemory.into()));
+    }
     let too_much =
         || Unsupported::new("less than 64 GiB of thread-locals".to_owned(), "more".to_owned());
     let class = block::class_for(0).ok_or_else(too_much)?;
     class.reserve(1).map_err(no_memory)?;
-    let slot = class.take().map_err(no_memory)?;
+    let slot = class.take().inspect_err(|_| class.release(1)).map_err(no_memory)?;
     let owner = slot.as_ptr().cast::<()>();
     // SAFETY: the slot is ours and fresh.
     unsafe { block::build(slot, owner) };
@@ -144,6 +164,10 @@ pub(crate) fn round_trip() -> Result<(), Unsupported> {
     block::finish(slot);
     class.give(slot);
     class.release(1);
+    trip.current = fault::instead(Fault::ThreadLocals, trip.current, 0);
+    trip.thread = fault::instead(Fault::PthreadSelf, trip.thread, home);
+    trip.errno = fault::instead(Fault::Errno, trip.errno, 77);
+    trip.allocated = fault::instead(Fault::Malloc, trip.allocated, false);
     unless(trip.current == owner as usize, "a fiber's own thread-locals", "another's")?;
     unless(
         trip.pointer == fs && trip.thread == fs,

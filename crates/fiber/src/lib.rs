@@ -6,6 +6,7 @@
 //! - [`library`]: what a library that is loaded later adds to the blocks.
 //! - [`mod@switch`]: from one computation to another.
 //! - [`current`]: the thread-local word by which the running code finds its fiber.
+//! - [`fault`]: what is not as expected, on request.
 //! - [`lock`]: a one-word mutex for runtime code, which must not use what is hooked.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
@@ -16,6 +17,7 @@ compile_error!(
 pub mod block;
 mod check;
 pub mod current;
+pub mod fault;
 mod libc_private;
 pub mod library;
 pub mod lock;
@@ -25,15 +27,29 @@ mod sys;
 mod template;
 pub mod thread;
 
-pub use check::Unsupported;
+pub use check::{OLDEST_GLIBC, Unsupported};
 
 /// Checks this machine and its libc, and learns the layout of thread-local storage. Idempotent; one
 /// caller at a time. Starts one OS thread that sleeps for ever.
 ///
 /// # Errors
 ///
-/// One line that says what was expected and what was found.
+/// One line that says what was expected and what was found. What cannot change is found once: each
+/// attempt would leave a thread behind.
 pub fn init() -> Result<(), Unsupported> {
+    static REFUSED: lock::Lock<Option<Unsupported>> = lock::Lock::new(None);
+    if let Some(reason) = &*REFUSED.lock() {
+        return Err(reason.clone());
+    }
+    learn().inspect_err(|reason| {
+        if !reason.may_pass() {
+            *REFUSED.lock() = Some(reason.clone());
+        }
+    })
+}
+
+fn learn() -> Result<(), Unsupported> {
+    fault::choose()?;
     check::machine()?;
     block::init()?;
     check::round_trip()

@@ -5,7 +5,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::transmute;
 
-use crate::Unsupported;
+use crate::{Unsupported, fault};
 
 /// Entry of an OS thread.
 pub(crate) type ThreadStart = extern "C" fn(*mut c_void) -> *mut c_void;
@@ -37,7 +37,7 @@ pub(crate) struct LibcPrivate {
 fn lookup(name: &'static CStr) -> Result<*mut c_void, Unsupported> {
     // SAFETY: the name is a C string.
     let symbol = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
-    if symbol.is_null() {
+    if symbol.is_null() || fault::hides(name) {
         return Err(Unsupported::new(
             format!("libc's function {}", name.to_string_lossy()),
             "none".to_owned(),

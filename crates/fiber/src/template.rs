@@ -11,6 +11,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::fault::{self, Fault};
 use crate::libc_private::LibcPrivate;
 use crate::{Unsupported, switch, sys};
 
@@ -178,12 +179,19 @@ impl Template {
         // SAFETY: writes two numbers.
         unsafe { (private.static_tls_info)(&raw mut reserved, &raw mut align) };
         let out_of_memory = |error: std::io::Error| {
-            Unsupported::new("memory for the template thread".to_owned(), error.to_string())
+            Unsupported::for_now("memory for the template thread".to_owned(), error.to_string())
         };
+        if fault::is(Fault::TemplateMemory) {
+            return Err(out_of_memory(std::io::ErrorKind::OutOfMemory.into()));
+        }
         let room = (STACK + reserved).next_multiple_of(sys::PAGE);
         let stack = sys::map(room).map_err(out_of_memory)?;
-        let image =
-            sys::map((reserved + MAX_HEADER).next_multiple_of(sys::PAGE)).map_err(out_of_memory)?;
+        let image_bytes = (reserved + MAX_HEADER).next_multiple_of(sys::PAGE);
+        let image = sys::map(image_bytes).map_err(|error| {
+            // SAFETY: nothing refers to it.
+            unsafe { sys::unmap(stack, room) };
+            out_of_memory(error)
+        })?;
         let mut record = Experiment {
             image,
             reserved,
@@ -206,9 +214,13 @@ impl Template {
         unsafe { libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack as *mut c_void, room) };
         let mut thread = 0;
         let argument = (&raw mut record).cast();
-        // SAFETY: the record outlives the experiment: we wait for it below.
-        let status = unsafe {
-            (private.pthread_create)(&raw mut thread, attributes.as_ptr(), experiment, argument)
+        let status = if fault::is(Fault::TemplateThread) {
+            libc::EAGAIN
+        } else {
+            // SAFETY: the record outlives the experiment: we wait for it below.
+            unsafe {
+                (private.pthread_create)(&raw mut thread, attributes.as_ptr(), experiment, argument)
+            }
         };
         if status == 0 {
             while record.done.load(Ordering::Acquire) == 0 {
@@ -221,11 +233,14 @@ impl Template {
         if status != 0 {
             // SAFETY: no thread was made on it.
             unsafe { sys::unmap(stack, room) };
-            return Err(Unsupported::new(
+            // SAFETY: nobody has written to it.
+            unsafe { sys::unmap(image, image_bytes) };
+            return Err(Unsupported::for_now(
                 "a thread for the template".to_owned(),
                 std::io::Error::from_raw_os_error(status).to_string(),
             ));
         }
+        pretend(&mut record);
         Self::judge(&record, stack, align)
     }
 
@@ -275,6 +290,16 @@ impl Template {
             malloc_words: [changed[0], changed[1]],
         })
     }
+}
+
+/// Puts a finding that is wanted in the place of the template's.
+fn pretend(record: &mut Experiment) {
+    let id = record.tid_offsets[0];
+    record.header = fault::instead(Fault::Header, record.header, 64);
+    record.used = fault::instead(Fault::StaticTls, record.used, record.reserved + 1);
+    record.tid_offsets = fault::instead(Fault::ThreadId, record.tid_offsets, [id, id + 4]);
+    let three = [64, 72, 80, 0];
+    record.malloc_changed = fault::instead(Fault::MallocWords, record.malloc_changed, three);
 }
 
 /// Whether `malloc` is libc's own (another allocator keeps its caches in ordinary thread-locals).
