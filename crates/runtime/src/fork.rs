@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::{block, current, switch};
 
-use crate::{FiberRef, futex, monitor, own, reactor, sched, sys};
+use crate::{FiberRef, futex, own, reactor, sched, sys};
 
 /// In the child, before its first new fiber.
 static YOUNG: AtomicBool = AtomicBool::new(false);
@@ -107,9 +107,9 @@ pub(crate) fn grow_up() -> io::Result<()> {
 
 #[cold]
 fn start_the_rest() -> io::Result<()> {
-    if !YOUNG.swap(false, Ordering::AcqRel) {
-        return Ok(());
-    }
+    let workers = || sched::runtime().workers.iter().filter(|worker| worker.carrier().is_none());
+    let crew = on_carriers_block(|| sched::crew::Crew::gather(workers().count()))?;
+    YOUNG.store(false, Ordering::Release);
     if FiberRef::current().is_some() {
         // From here on the fiber's mask is its own matter: carriers take every signal.
         let none = 0_u64;
@@ -124,15 +124,8 @@ fn start_the_rest() -> io::Result<()> {
             )
         };
     }
-    on_carriers_block(|| {
-        for worker in &sched::runtime().workers {
-            if worker.carrier().is_none() {
-                sched::spare::start_carrier(Some(worker))?;
-            }
-        }
-        monitor::start()?;
-        sched::spare::start_starter()
-    })
+    crew.begin(workers());
+    Ok(())
 }
 
 /// The main fiber ends by `pthread_exit`: the process goes on until its last fiber ends.

@@ -24,7 +24,6 @@ mod bell;
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{io, ptr};
 
 pub(crate) use bell::Bell;
 use watch::Watch;
@@ -67,13 +66,8 @@ const SETTLED_LOOKS: u32 = 5;
 /// A fiber that is stuck in an unknown call for so long is told of.
 const LONG_BLOCKED: u64 = 20 * TICK;
 
-/// Starts the monitor's OS thread.
-pub(crate) fn start() -> io::Result<()> {
-    // SAFETY: it takes no argument.
-    unsafe { timestop_fiber::thread::start(main, ptr::null_mut()) }
-}
-
-extern "C" fn main(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
+/// The monitor's OS thread. It takes no argument.
+pub(crate) extern "C" fn main(_: *mut std::ffi::c_void) -> *mut std::ffi::c_void {
     timestop_fiber::thread::begin(c"timestop-monitor", false);
     sys::wake_promptly();
     let mut monitor = Monitor::new(runtime());

@@ -6,6 +6,7 @@
 
 pub mod descriptor;
 
+use timestop_fiber::fault::{self, Fault};
 use timestop_fiber::lock::Lock;
 
 use crate::own::Own;
@@ -35,13 +36,31 @@ impl std::fmt::Debug for Events {
 }
 
 impl Reactor {
+    /// # Errors
+    ///
+    /// The number of an error: no descriptors are left.
     pub(crate) fn new() -> Result<Self, i32> {
+        if fault::is(Fault::Epoll) {
+            return Err(libc::EMFILE);
+        }
         let epoll = sys::epoll_create()?;
-        let wake = sys::eventfd()?;
-        let events = libc::EPOLLIN as u32 | libc::EPOLLET as u32;
-        sys::epoll_ctl(epoll.number(), libc::EPOLL_CTL_ADD, wake.number(), events, WAKE)?;
+        let wake = sys::eventfd().inspect_err(|_| epoll.close())?;
         let buffer = Events([libc::epoll_event { events: 0, u64: 0 }; BATCH]);
-        Ok(Self { epoll, wake, poller: Lock::new(buffer) })
+        let reactor = Self { epoll, wake, poller: Lock::new(buffer) };
+        let events = libc::EPOLLIN as u32 | libc::EPOLLET as u32;
+        match sys::epoll_ctl(epoll.number(), libc::EPOLL_CTL_ADD, wake.number(), events, WAKE) {
+            Ok(_) => Ok(reactor),
+            Err(number) => {
+                reactor.close();
+                Err(number)
+            }
+        }
+    }
+
+    /// Of a runtime that has not begun.
+    pub(crate) fn close(&self) {
+        self.epoll.close();
+        self.wake.close();
     }
 
     pub(crate) fn epoll(&self) -> i32 {

@@ -7,10 +7,11 @@
 //! - [`backlog`]: who computes for long, and who has another priority.
 //! - [`idle`], [`parker`]: sleeping and waking without losing work.
 //! - [`state`]: parking and waking one fiber.
-//! - [`spare`]: carriers without a worker, for hand-offs.
+//! - [`spare`]: carriers without a worker, for hand-offs. - [`crew`]: the OS threads at the start.
 
 pub(crate) mod backlog;
 pub(crate) mod carrier;
+pub(crate) mod crew;
 pub(crate) mod idle;
 pub(crate) mod injector;
 mod list;
@@ -22,14 +23,15 @@ pub(crate) mod state;
 pub(crate) mod worker;
 
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 
 pub(crate) use carrier::Carrier;
 use carrier::After;
 use backlog::Backlog;
+use crew::Crew;
 use idle::Idle;
 use injector::Injector;
+use timestop_fiber::fault::{self, Fault};
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
 use timestop_fiber::{block, current, switch};
@@ -72,8 +74,13 @@ impl Runtime {
         let default_class = block::class_for(settings.stack_size)
             .ok_or_else(|| io::Error::other("the default stack size is beyond 64 GiB"))?;
         let count = settings.workers;
+        let reactor = Reactor::new().map_err(|number| {
+            let error = io::Error::from_raw_os_error(number);
+            io::Error::new(error.kind(), format!("no descriptor for epoll ({error}): see `ulimit -n`"))
+        })?;
         // What workers keep for themselves must not be missing from what others were promised.
-        default_class.reserve(count * worker::KEPT_AT_MOST)?;
+        let reserved = default_class.reserve(count * worker::KEPT_AT_MOST);
+        reserved.inspect_err(|_| reactor.close())?;
         Ok(Self {
             workers: (0..count).map(|index| Worker::new(index as u32, now)).collect(),
             injector: Injector::new(),
@@ -83,7 +90,7 @@ impl Runtime {
             spares: spare::Spares::new(),
             carriers: spare::Census::new(settings.carriers),
             detached: AtomicUsize::new(0),
-            reactor: Reactor::new().map_err(io::Error::from_raw_os_error)?,
+            reactor,
             default_class,
             counters: Counters::new(true),
             settings,
@@ -97,14 +104,13 @@ pub(crate) fn replace(runtime: &'static Runtime) {
     POINTER.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
 }
 
-static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-/// The same, for one plain load on the hot paths.
+/// Null before the start. For one plain load on the hot paths.
 static POINTER: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The runtime; it has been started.
 #[inline(always)]
 pub(crate) fn runtime() -> &'static Runtime {
-    // SAFETY: set once to a static's content before the first fiber or carrier exists, and every
+    // SAFETY: set to what is never freed before the first fiber or carrier exists, and every
     // path to here starts from one of those.
     unsafe { &*POINTER.load(Ordering::Acquire) }
 }
@@ -118,38 +124,75 @@ pub(crate) fn started() -> Option<&'static Runtime> {
 
 /// Makes the runtime and starts its OS threads. Under the caller's lock.
 ///
-/// With `here`, the calling thread becomes the first worker's carrier, and its code a fiber.
+/// With `here`, the calling thread becomes the first worker's carrier, and its code a fiber. All that
+/// can fail comes before anything that others see: after an error nothing has begun.
 pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
     if started().is_some() {
         return Ok(());
     }
     sys::register_membarrier();
-    let built = Runtime::build(settings)?;
-    let runtime = RUNTIME.get_or_init(|| built);
-    POINTER.store(std::ptr::from_ref(runtime).cast_mut(), Ordering::Release);
+    let place = if here { Some(Place::take()?) } else { None };
+    let built = Runtime::build(settings).inspect_err(|_| Place::give_back(place))?;
+    let workers = built.workers.len() - usize::from(here);
+    let crew = Crew::gather(workers).inspect_err(|_| {
+        built.reactor.close();
+        built.default_class.release(built.workers.len() * worker::KEPT_AT_MOST);
+        Place::give_back(place);
+    })?;
+    let runtime: &'static Runtime = Box::leak(Box::new(built));
+    replace(runtime);
     crate::overflow::install();
     if runtime.settings.preempt {
         crate::preempt::install(runtime.settings.preempt_signal);
     }
-    // Each worker gets a carrier; as many spares wait for the first hand-offs.
-    for worker in runtime.workers.iter().skip(usize::from(here)) {
-        spare::start_carrier(Some(worker))?;
-    }
-    crate::monitor::start()?;
-    spare::start_starter()?;
-    if here {
-        carry_this_thread(&runtime.workers[0])?;
+    // Each worker gets a carrier; the starter makes spares, which wait for the first hand-offs.
+    crew.begin(runtime.workers.iter().skip(usize::from(here)));
+    if let Some(place) = place {
+        carry_this_thread(&runtime.workers[0], place);
     }
     Ok(())
+}
+
+/// What the calling OS thread needs to be a carrier with a fiber on it: a stack for the carrier's loop,
+/// and a record for the fiber.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    loop_slot: SlotPtr,
+    record: SlotPtr,
+}
+
+impl Place {
+    fn class() -> Class {
+        block::class_for(256 * 1024).expect("fibers have been made")
+    }
+
+    fn take() -> io::Result<Self> {
+        if fault::is(Fault::MainMemory) {
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, "no memory for a stack"));
+        }
+        let class = Self::class();
+        class.reserve(2)?;
+        let loop_slot = class.take().inspect_err(|_| class.release(2))?;
+        let record = class.take().inspect_err(|_| {
+            class.give(loop_slot);
+            class.release(2);
+        })?;
+        Ok(Self { loop_slot, record })
+    }
+
+    fn give_back(place: Option<Self>) {
+        if let Some(Self { loop_slot, record }) = place {
+            Self::class().give(loop_slot);
+            Self::class().give(record);
+            Self::class().release(2);
+        }
+    }
 }
 
 /// Makes the calling OS thread the carrier of `worker`, and the code that calls a fiber on it.
 ///
 /// The code keeps its stack and its block, so the carrier's loop needs others: those of a slot.
-pub(crate) fn carry_this_thread(worker: &'static Worker) -> io::Result<FiberRef> {
-    let class = block::class_for(256 * 1024).expect("fibers have been made");
-    class.reserve(2)?;
-    let (loop_slot, record) = (class.take()?, class.take()?);
+fn carry_this_thread(worker: &'static Worker, Place { loop_slot, record }: Place) {
     // SAFETY: the slot is ours and fresh. The loop is no fiber: its word stays null.
     unsafe { block::build(loop_slot, std::ptr::null_mut()) };
     // SAFETY: as above.
@@ -162,7 +205,6 @@ pub(crate) fn carry_this_thread(worker: &'static Worker) -> io::Result<FiberRef>
     // SAFETY: we run on this carrier's thread, and its loop has not started.
     unsafe { carrier.begin_here(worker, loop_slot, fiber) };
     runtime().spares.count_carrier();
-    Ok(fiber)
 }
 
 /// An inconsistency that must not be survived: one line, and abort.

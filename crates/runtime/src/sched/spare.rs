@@ -148,21 +148,27 @@ pub(super) fn wait_for_worker(carrier: &'static Carrier) {
     }
 }
 
-/// Starts the OS thread of a new carrier, with a worker or as a spare.
-pub(crate) fn start_carrier(worker: Option<&'static Worker>) -> io::Result<()> {
+/// A carrier, with a worker or as a spare, for an OS thread that is to run [`carrier_main`].
+pub(super) fn new_carrier(worker: Option<&'static Worker>) -> &'static Carrier {
     let carrier: &'static Carrier = Box::leak(Box::new(Carrier::new()));
     if let Some(worker) = worker {
         carrier.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
     }
-    runtime().spares.total.fetch_add(1, Ordering::Relaxed);
-    let argument = std::ptr::from_ref(carrier).cast_mut().cast();
+    runtime().spares.count_carrier();
+    carrier
+}
+
+/// Starts the OS thread of a new spare.
+fn start_spare() -> io::Result<()> {
+    let argument = std::ptr::from_ref(new_carrier(None)).cast_mut().cast();
     // SAFETY: a carrier, which is never freed.
     unsafe { timestop_fiber::thread::start(carrier_main, argument) }
 }
 
-extern "C" fn carrier_main(argument: *mut c_void) -> *mut c_void {
-    // SAFETY: `start_carrier` passes a carrier, which is never freed.
+/// An OS thread that runs fibers. Its argument is a carrier.
+pub(super) extern "C" fn carrier_main(argument: *mut c_void) -> *mut c_void {
+    // SAFETY: whoever starts it passes a carrier, which is never freed.
     let carrier: &'static Carrier = unsafe { &*argument.cast::<Carrier>() };
     // SAFETY: nobody switches to the loop before it has run a fiber.
     unsafe { (*carrier.context.get()).fs = switch::thread_pointer() };
@@ -227,13 +233,8 @@ pub(super) fn gone(carrier: &'static Carrier) {
     carrier.stat.get().close(); // kept: the monitor may be about to look at it
 }
 
-/// Starts the thread that keeps spares ready.
-pub(crate) fn start_starter() -> io::Result<()> {
-    // SAFETY: it takes no argument.
-    unsafe { timestop_fiber::thread::start(starter_main, std::ptr::null_mut()) }
-}
-
-extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
+/// The OS thread that keeps spares ready.
+pub(super) extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     timestop_fiber::thread::begin(c"timestop-start", false);
     let spares = &runtime().spares;
     loop {
@@ -245,7 +246,7 @@ extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
             && !failed
         {
             let before = spares.listed.load(Ordering::Relaxed);
-            failed = start_carrier(None).is_err();
+            failed = start_spare().is_err();
             if failed {
                 spares.total.fetch_sub(1, Ordering::Relaxed);
             }

@@ -9,6 +9,7 @@ mod census;
 mod connect;
 mod crates_at_work;
 mod databases;
+mod faults;
 mod limits;
 mod net;
 mod outside;
