@@ -1,5 +1,6 @@
 //! What fibers are doing, told to people: stacks of suspended fibers ([`unwind`]), names for addresses
-//! ([`symbols`]), the dump of all fibers ([`dump`]), warnings about hogs ([`warn`]).
+//! ([`symbols`]), the dump of all fibers ([`dump`]), warnings about hogs ([`warn`]), what they have
+//! done so far ([`stats`]).
 //!
 //! Stands on the runtime and the hooks, which know nothing of it: they call upward through
 //! `timestop_runtime::report`. Everything here but [`unwind::walk`] runs on ordinary threads (the
@@ -11,6 +12,7 @@ mod modules;
 mod quit;
 mod raw;
 mod stack;
+mod stats;
 pub mod symbols;
 mod text;
 mod trim;
@@ -23,6 +25,7 @@ use std::io;
 pub use dump::dump;
 pub use quit::dump_on_quit;
 pub use raw::Stderr;
+pub use stats::{keep_stats, write_stats, write_stats_elsewhere};
 use timestop_runtime::preempt;
 use timestop_runtime::report::{self, Kind, Report};
 pub use trim::trim;
@@ -40,6 +43,8 @@ pub fn install() {
 fn receive(report: &Report) {
     match report.kind {
         Kind::Dump => dump_to_stderr(),
+        Kind::Tick => stats::tick(),
+        Kind::End => write_stats(),
         _ => warn::warn(report),
     }
 }

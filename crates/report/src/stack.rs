@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::ops::Range;
 
 use timestop_runtime::report::Registers;
-use timestop_runtime::{FiberRef, Snapshot};
+use timestop_runtime::{FiberRef, Snapshot, sys};
 
 use crate::unwind;
 
@@ -46,16 +46,8 @@ impl Blocked {
 
 /// What an OS thread of this process is blocked in; `None` while it runs.
 pub(crate) fn blocked(thread_id: u32) -> Option<Blocked> {
-    // "NUMBER six arguments SP PC", "-1 SP PC", or "running".
-    let text = std::fs::read_to_string(format!("/proc/self/task/{thread_id}/syscall")).ok()?;
-    let mut words = text.split_ascii_whitespace();
-    let call = words.next()?.parse().ok()?;
-    let mut from_end =
-        words.rev().map(|word| usize::from_str_radix(word.strip_prefix("0x").unwrap_or(word), 16));
-    let ip = from_end.next()?.ok()?;
-    let sp = from_end.next()?.ok()?;
-    // The kernel does not tell `rbp`: where libc's wrapper needs it the walk ends early.
-    Some(Blocked { call, registers: Registers { ip, sp, bp: 0 } })
+    let (call, registers) = sys::blocked_in(thread_id)?;
+    Some(Blocked { call, registers })
 }
 
 /// The stack of a fiber whose OS thread is blocked, if it still is.

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::{block, current, switch};
 
-use crate::{FiberRef, futex, own, reactor, sched, sys};
+use crate::{FiberRef, futex, own, reactor, sched, sites, sys};
 
 /// In the child, before its first new fiber.
 static YOUNG: AtomicBool = AtomicBool::new(false);
@@ -78,6 +78,8 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     unsafe { reactor::descriptor::reset() };
     // SAFETY: as above; the old runtime is not used again.
     unsafe { own::reset() };
+    // SAFETY: as above.
+    unsafe { sites::reset() };
     sys::register_membarrier();
     let caller = FiberRef::current();
     for fiber in crate::signal::live_fibers() {

@@ -37,6 +37,7 @@ not_under_loom! {
     pub mod report;
     mod sched;
     pub mod signal;
+    pub mod sites;
     mod snapshot;
     mod start;
     mod stats;

@@ -8,11 +8,13 @@
 
 use std::ffi::c_void;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Name};
+use crate::action::{self, Action};
 use crate::{sched, sys};
 
 /// Return addresses kept of a stack.
@@ -40,6 +42,10 @@ pub enum Kind {
     Blocked,
     /// Somebody wants to see all fibers.
     Dump,
+    /// As much time has passed as was asked for ([`tick_every`]).
+    Tick,
+    /// The process is about to end ([`end_by`], [`tell_end`]).
+    End,
 }
 
 /// Where some code is: what an unwinder begins with.
@@ -103,6 +109,14 @@ static WAITING: Lock<Ring> = Lock::new(Ring { reports: [None; RING], next: 0 });
 static BELL: AtomicU32 = AtomicU32::new(0);
 /// A dump is wanted. Not in the ring: it may be asked for by a handler, whatever lock is held.
 static DUMP: AtomicBool = AtomicBool::new(false);
+/// Nanoseconds between two ticks; 0 for none.
+static PERIOD: AtomicU64 = AtomicU64::new(0);
+/// The signal by which the process is to end; 0 for none, or [`TELL`].
+static END: AtomicI32 = AtomicI32::new(0);
+/// The end is told, and made by somebody else.
+const TELL: i32 = -1;
+/// 1 when the end has been told.
+static TOLD: AtomicU32 = AtomicU32::new(0);
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// The process that the thread belongs to: a child of `fork` has none.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
@@ -113,6 +127,49 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 pub fn request_dump() {
     DUMP.store(true, Ordering::Release);
     ring();
+}
+
+/// Has the sink called with [`Kind::Tick`], now and every so many nanoseconds.
+pub fn tick_every(nanoseconds: u64) {
+    PERIOD.store(nanoseconds, Ordering::Release);
+    ring();
+}
+
+/// Has the sink called with [`Kind::End`], and ends the process by this signal then. Safe in a signal
+/// handler; returns at once. Without a runtime: nothing.
+pub fn end_by(signal: i32) {
+    END.store(signal, Ordering::Release);
+    ring();
+}
+
+/// Has the sink called with [`Kind::End`] and waits until it was, for so many nanoseconds at most. Safe
+/// in a signal handler. Without the thread that calls it: nothing.
+pub fn tell_end(patience: u64) {
+    if !has_thread() {
+        return;
+    }
+    END.store(TELL, Ordering::Release);
+    ring();
+    let until = sys::now() + patience;
+    while TOLD.load(Ordering::Acquire) == 0 && sys::now() < until {
+        let _ = sys::futex_wait(&TOLD, 0, Some(until));
+    }
+}
+
+/// Ends the process by a signal, whatever handler or mask there is for it.
+fn die(signal: i32) -> ! {
+    action::exchange(signal, Some(Action::default()));
+    let mask = 1_u64 << (signal - 1);
+    let (process, thread) = (sys::process_id(), sys::thread_id());
+    // SAFETY: the kernel reads one signal set.
+    let _ = unsafe {
+        raw_syscall!(Sysno::rt_sigprocmask, libc::SIG_UNBLOCK, &raw const mask, 0, 8)
+    };
+    // SAFETY: touches no memory.
+    let _ = unsafe { raw_syscall!(Sysno::tgkill, process, thread, signal) };
+    // SAFETY: reached for a signal only whose default is not to end; as shells tell such an end.
+    let _ = unsafe { raw_syscall!(Sysno::exit_group, 128 + signal) };
+    unreachable!("the process has ended")
 }
 
 fn ring() {
@@ -151,6 +208,7 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
     timestop_fiber::thread::begin(c"timestop-report", false);
     // Reading debug information takes a second of CPU time: what the program does comes first.
     sys::be_nice();
+    let mut last_tick = None;
     loop {
         let bell = BELL.load(Ordering::Acquire);
         while let Some(report) = next() {
@@ -159,8 +217,33 @@ extern "C" fn main(_: *mut c_void) -> *mut c_void {
         if DUMP.swap(false, Ordering::AcqRel) {
             hand_over(&about(Kind::Dump, None));
         }
-        let _ = sys::futex_wait(&BELL, bell, None);
+        let end = END.load(Ordering::Acquire);
+        if end != 0 {
+            hand_over(&about(Kind::End, None));
+            if end != TELL {
+                die(end);
+            }
+            END.store(0, Ordering::Relaxed);
+            TOLD.store(1, Ordering::Release);
+            sys::futex_wake(TOLD.as_ptr() as usize, i32::MAX);
+        }
+        let until = tick(&mut last_tick);
+        let _ = sys::futex_wait(&BELL, bell, until);
     }
+}
+
+/// Ticks if it is time; until when there is none.
+fn tick(last: &mut Option<u64>) -> Option<u64> {
+    let period = PERIOD.load(Ordering::Acquire);
+    if period == 0 {
+        return None;
+    }
+    let now = sys::now();
+    if last.is_none_or(|last| now - last >= period) {
+        *last = Some(now);
+        hand_over(&about(Kind::Tick, None));
+    }
+    last.map(|last| last + period)
 }
 
 fn hand_over(report: &Report) {
@@ -217,14 +300,22 @@ pub(crate) fn held(fiber: FiberRef, thread_id: u32, registers: Registers, stack:
     let mut report = about(Kind::Held, Some(fiber));
     report.nanoseconds = fiber.slice_used();
     report.thread_id = thread_id;
-    let unwinder = UNWINDER.load(Ordering::Acquire);
-    if unwinder != 0 && stack.contains(&registers.sp) {
-        // SAFETY: only `set_unwinder` writes the word.
-        let unwinder: Unwinder = unsafe { std::mem::transmute(unwinder) };
-        let depth = unwinder(&registers, registers.sp..stack.end, &mut report.frames);
+    if stack.contains(&registers.sp) {
+        let depth = unwind(&registers, registers.sp..stack.end, &mut report.frames);
         report.depth = depth.min(FRAMES) as u32;
     }
     put(report);
+}
+
+/// Writes the callers of interrupted code, as far as they can be found now, and returns how many.
+pub(crate) fn unwind(registers: &Registers, stack: Range<usize>, frames: &mut [usize]) -> usize {
+    let unwinder = UNWINDER.load(Ordering::Acquire);
+    if unwinder == 0 || stack.is_empty() {
+        return 0;
+    }
+    // SAFETY: only `set_unwinder` writes the word.
+    let unwinder: Unwinder = unsafe { std::mem::transmute(unwinder) };
+    unwinder(registers, stack, frames)
 }
 
 /// A fiber is stuck in a call that no hook knows. The monitor's.

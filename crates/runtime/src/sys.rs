@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use syscalls::{Errno, Sysno, raw_syscall};
 
 use crate::own::Own;
+use crate::report::Registers;
 
 /// Nanoseconds on the monotonic clock.
 #[inline]
@@ -298,6 +299,38 @@ pub(crate) fn is_blocked(stat: Own) -> Option<bool> {
     // "TID (name) S …", and the name may hold anything but comes first.
     let close = text.iter().rposition(|byte| *byte == b')')?;
     text.get(close + 2).map(|state| matches!(state, b'S' | b'D'))
+}
+
+/// The system call that a thread of this process is blocked in, by number, and its registers; `None`
+/// while it runs.
+pub fn blocked_in(thread: u32) -> Option<(i64, Registers)> {
+    let mut path = *b"/proc/self/task/0000000000/syscall\0";
+    let mut rest = thread;
+    for digit in path[16..26].iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    // No name of a task begins with a zero.
+    let zeros = path[16..25].iter().take_while(|digit| **digit == b'0').count();
+    path.copy_within(16 + zeros.., 16);
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: a C string.
+    let opened = outcome(unsafe { raw_syscall!(Sysno::openat, libc::AT_FDCWD, path.as_ptr(), flags, 0) });
+    let file = opened.ok()? as i32;
+    let mut text = [0_u8; 256];
+    // SAFETY: the kernel writes at most that many bytes.
+    let read = outcome(unsafe { raw_syscall!(Sysno::read, file, text.as_mut_ptr(), text.len()) });
+    close(file);
+    // "NUMBER six arguments SP PC", "-1 SP PC", or "running".
+    let text = std::str::from_utf8(&text[..read.ok()?]).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let call = words.next()?.parse().ok()?;
+    let mut from_end =
+        words.rev().map(|word| usize::from_str_radix(word.strip_prefix("0x").unwrap_or(word), 16));
+    let ip = from_end.next()?.ok()?;
+    let sp = from_end.next()?.ok()?;
+    // The kernel does not tell `rbp`: where libc's wrapper needs it a walk ends early.
+    Some((call, Registers { ip, sp, bp: 0 }))
 }
 
 /// Opens `/proc/self/task/TID/stat` of the calling thread.

@@ -34,7 +34,7 @@ use crate::preempt::{self, Why};
 use crate::reactor::descriptor;
 use crate::report::{self, HogReports};
 use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on};
-use crate::{clock, deadlock, sys};
+use crate::{clock, deadlock, sites, sys};
 
 /// How often the monitor looks, in nanoseconds.
 const TICK: u64 = 1_000_000;
@@ -406,7 +406,11 @@ fn hand_off(runtime: &Runtime, worker: &'static Worker, carrier: &Carrier, now: 
     let Some(spare) = runtime.spares.take() else { return };
     carrier.detached.begin(now, carrier.cpu_time());
     runtime.detached.fetch_add(1, Ordering::Relaxed);
+    let fiber = carrier.running();
     if carrier.retake() {
+        if let Some(fiber) = fiber {
+            sites::handed_off(fiber, carrier.thread_id());
+        }
         worker.counters.handed_off();
         spare::hand_over(worker, spare);
     } else {

@@ -34,7 +34,7 @@ use crate::fiber::FiberRef;
 use crate::report::{self, Registers};
 use crate::sched::Carrier;
 use crate::stats::Refusal;
-use crate::sys;
+use crate::{sites, sys};
 
 /// Why a fiber is preempted: where it queues afterwards follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +253,8 @@ fn interrupted(fiber: FiberRef, registers: &mut [libc::greg_t; 23]) {
         counters.refused(rule.refusal);
         return;
     }
+    let bp = registers[libc::REG_RBP as usize] as usize;
+    sites::preempted(&Registers { ip: pc, sp, bp }, stack_of(fiber));
     carrier.why.set(why);
     let below = sp - trampoline::RED_ZONE - size_of::<usize>();
     // SAFETY: the word lies on the fiber's stack, below all that its code uses: the rules say so.
