@@ -6,49 +6,51 @@
 //!
 //! Where fibers cannot run, the program runs on plain threads after one warning; with
 //! `TIMESTOP_STRICT=1` it does not run at all.
+//!
+//! - [`settings`]: the environment. - [`front`]: whether the program's threads are ours to make.
+//! - [`end`]: the ways in which a process ends.
+
+mod end;
+mod front;
+mod settings;
 
 use std::ffi::CStr;
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use front::Front;
 use timestop_hooks as hooks;
 use timestop_report as report;
 use timestop_runtime::report::HogReports;
 use timestop_runtime::{self as runtime, Deadlock, FiberRef, Settings};
 
+/// Something else makes the program's threads.
+static FOREIGN: AtomicBool = AtomicBool::new(false);
+
 /// Runs when the object is loaded. Must stay cheap and allocate nothing: libraries may not be
 /// initialised yet.
 extern "C" fn loaded() {
-    if variable(c"TIMESTOP_PRELOAD").is_some() {
-        hooks::thread::adopt_all(true);
-        hooks::set_lazy_start(start);
+    // SAFETY: the program is being loaded, and has one thread.
+    unsafe { settings::keep() };
+    let Some(path) = settings::value("TIMESTOP_PRELOAD") else { return };
+    if settings::value("TIMESTOP_CHILDREN").is_some_and(|value| value == "off") {
+        // SAFETY: as above.
+        unsafe { settings::leave_no_trace(path) };
     }
+    match front::look() {
+        Front::Nobody => {}
+        Front::Timestop => return,
+        Front::Other => FOREIGN.store(true, Ordering::Relaxed),
+    }
+    hooks::thread::adopt_all(true);
+    hooks::set_lazy_start(start);
 }
 
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOADED: extern "C" fn() = loaded;
-
-/// A variable of the environment, without allocating.
-fn variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: a C string; the environment is not changed while the program is loaded.
-    let value = unsafe { libc::getenv(name.as_ptr()) };
-    // SAFETY: null, or a C string.
-    (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
-}
-
-/// A variable as a positive number. One that is something else is told, and not used.
-fn number(name: &CStr) -> Option<usize> {
-    let text = variable(name)?.to_string_lossy();
-    let number = text.trim().parse().ok().filter(|number| *number > 0);
-    if number.is_none() {
-        let name = name.to_string_lossy();
-        let _ = writeln!(
-            io::stderr(),
-            "timestop: {name}={text}: expected a positive number; going on as if it were not set"
-        );
-    }
-    number
-}
 
 /// Whether the program is a Python with a global interpreter lock: it gains nothing from a second
 /// worker, which only fights for the lock.
@@ -59,7 +61,7 @@ fn has_global_lock() -> bool {
 }
 
 fn workers() -> usize {
-    number(c"TIMESTOP_WORKERS").unwrap_or_else(|| {
+    settings::number("TIMESTOP_WORKERS").unwrap_or_else(|| {
         if has_global_lock() {
             1
         } else {
@@ -68,46 +70,73 @@ fn workers() -> usize {
     })
 }
 
+/// What the environment asks for.
+fn wanted() -> Settings {
+    let number = settings::number;
+    let workers = workers();
+    let defaults = Settings::default();
+    Settings {
+        workers,
+        stack_size: number("TIMESTOP_STACK").unwrap_or(defaults.stack_size),
+        carriers: number("TIMESTOP_CARRIERS").unwrap_or(defaults.carriers).max(workers + 1),
+        deadlock: Deadlock::Off,
+        slice: number("TIMESTOP_SLICE").map_or(defaults.slice, |slice| slice as u64 * 1_000_000),
+        preempt: settings::value("TIMESTOP_PREEMPT").is_none_or(|value| value != "off"),
+        chaos: number("TIMESTOP_CHAOS").map_or(0, |pause| pause as u64 * 1_000),
+        // Standard error is the program's: only where that is asked for.
+        hogs: match settings::value("TIMESTOP_HOG") {
+            Some(value) if value == "warn" => HogReports::Warn,
+            _ => HogReports::Off,
+        },
+        ..defaults
+    }
+}
+
 /// Starts the runtime and makes the calling thread a fiber. False: plain threads from here on.
 fn start() -> bool {
+    if FOREIGN.load(Ordering::Relaxed) {
+        return go_without(
+            "something in front of the hooks defines pthread_create, and makes the threads",
+        );
+    }
     hooks::install();
     report::install();
-    // Standard error is the program's: only where that is asked for.
-    let tells = variable(c"TIMESTOP_HOG") == Some(c"warn");
-    if tells {
+    let wanted = wanted();
+    if wanted.hogs == HogReports::Warn {
         // A program in C or Python has nobody who listens to `tracing`.
         report::warn_on_stderr();
     }
-    let workers = workers();
-    let defaults = Settings::default();
-    let settings = Settings {
-        workers,
-        stack_size: number(c"TIMESTOP_STACK").unwrap_or(defaults.stack_size),
-        carriers: number(c"TIMESTOP_CARRIERS").unwrap_or(defaults.carriers).max(workers + 1),
-        deadlock: Deadlock::Off,
-        slice: number(c"TIMESTOP_SLICE").map_or(defaults.slice, |slice| slice as u64 * 1_000_000),
-        preempt: variable(c"TIMESTOP_PREEMPT").is_none_or(|value| value != c"off"),
-        chaos: number(c"TIMESTOP_CHAOS").map_or(0, |pause| pause as u64 * 1_000),
-        hogs: if tells { HogReports::Warn } else { HogReports::Off },
-        ..defaults
-    };
-    match runtime::start_on_this_thread(settings) {
+    match runtime::start_on_this_thread(wanted) {
         Ok(()) => {
             if let Some(fiber) = FiberRef::current() {
                 hooks::signal::became_fiber(fiber);
             }
-            report::dump_on_quit();
+            tell();
             true
         }
-        Err(error) => {
-            let strict = variable(c"TIMESTOP_STRICT").is_some_and(|value| value != c"0");
-            let then = if strict { "not running (--strict)" } else { "running on plain threads" };
-            let _ = writeln!(io::stderr(), "timestop: {error}; {then}");
-            if strict {
-                std::process::exit(125);
-            }
-            hooks::thread::adopt_all(false);
-            false
-        }
+        Err(error) => go_without(&error.to_string()),
     }
+}
+
+/// Has told what the environment wants to be told.
+fn tell() {
+    if settings::is_on("TIMESTOP_DUMP_ON_QUIT") {
+        report::dump_on_quit();
+    }
+    let Some(seconds) = settings::value("TIMESTOP_STATS") else { return };
+    let seconds: u64 = seconds.to_string_lossy().parse().unwrap_or(0);
+    let file = settings::value("TIMESTOP_STATS_FILE").map(PathBuf::from);
+    report::keep_stats((seconds > 0).then(|| Duration::from_secs(seconds)), file);
+}
+
+/// Fibers cannot run here.
+fn go_without(why: &str) -> bool {
+    let strict = settings::is_on("TIMESTOP_STRICT");
+    let then = if strict { "not running (--strict)" } else { "running on plain threads" };
+    let _ = writeln!(io::stderr(), "timestop: {why}; {then}");
+    if strict {
+        std::process::exit(125);
+    }
+    hooks::thread::adopt_all(false);
+    false
 }
