@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod lab;
 mod run;
 mod serve;
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Run a threaded program, in any language, with its threads as fibers
     Run(run::Args),
+    /// Say whether a program can run on fibers, before it is run
+    Check(check::Args),
     /// Serve a directory, and a demonstration of fibers, over HTTP
     Serve(serve::Args),
     /// Measure fibers beside OS threads and bare system calls
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Lab(args) => lab::run(args),
         Command::LabSubject(args) => lab::subject::run(args),

@@ -1,7 +1,11 @@
-//! SIGQUIT under `timestop run`: a dump on stderr, and the program goes on; unless it has said what
-//! SIGQUIT is to do.
+//! SIGQUIT under `timestop run --dump-on-quit`: a dump on stderr, and the program goes on; unless it has
+//! said what SIGQUIT is to do. Without the option it does what it does on threads.
 
-use crate::support::{Program, text};
+use std::os::unix::process::ExitStatusExt;
+
+use crate::support::{Program, output, text};
+
+const DUMPS: [(&str, &str); 1] = [("TIMESTOP_DUMP_ON_QUIT", "1")];
 
 /// Sends itself SIGQUIT, reads its own stderr until the thread's function is named there, and ends as
 /// if nothing had been. (The dump may come before the thread has begun to wait: then another.)
@@ -46,7 +50,7 @@ int main(void) {
 
 #[test]
 fn a_program_is_dumped_and_goes_on() {
-    let fibers = Program::c_text(DUMPED, &["-g"]).on_fibers();
+    let fibers = output(&mut Program::c_text(DUMPED, &["-g"]).run_with(&["--dump-on-quit"]));
     assert!(fibers.status.success(), "{}\n{}", fibers.status, text(&fibers.stdout));
     let dump = text(&fibers.stdout);
     let entries: Vec<_> = dump.split("\n\n").collect();
@@ -99,9 +103,45 @@ fn a_program_that_wants_sigquit_keeps_it() {
     let mut program = Program::c_text(OWN, &[]);
     for when in ["before", "after", "ignored"] {
         program.arguments = vec![when.to_owned()];
-        let fibers = program.on_fibers();
-        assert!(fibers.status.success(), "{when}: {}", fibers.status);
-        assert_eq!((text(&fibers.stdout), text(&fibers.stderr)), ("PASS\n".into(), String::new()));
+        for environment in [&DUMPS[..], &[]] {
+            let fibers = program.on_fibers_with(environment);
+            assert!(fibers.status.success(), "{when}: {}", fibers.status);
+            assert_eq!(
+                (text(&fibers.stdout), text(&fibers.stderr)),
+                ("PASS\n".into(), String::new())
+            );
+        }
+    }
+}
+
+#[test]
+fn without_the_option_sigquit_ends_a_program() {
+    let program = Program::c_text(
+        r#"
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void *nothing(void *arg) {
+    return arg;
+}
+
+int main(void) {
+    pthread_t thread;
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none)) return 1;
+    if (pthread_create(&thread, 0, nothing, 0) || pthread_join(thread, 0)) return 2;
+    raise(SIGQUIT);
+    return 3;
+}
+"#,
+        &[],
+    );
+    for ended in [program.plain(), program.on_fibers()] {
+        assert_eq!(ended.status.signal(), Some(3), "{}\n{}", ended.status, text(&ended.stderr));
+        assert_eq!(text(&ended.stderr), "");
     }
 }
 
@@ -137,6 +177,6 @@ int main(void) {
 "#,
         &[],
     );
-    let fibers = program.on_fibers();
+    let fibers = program.on_fibers_with(&DUMPS);
     assert!(fibers.status.success(), "{}\n{}", fibers.status, text(&fibers.stderr));
 }

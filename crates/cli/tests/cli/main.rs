@@ -1,9 +1,14 @@
 //! One binary with every test of the program `timestop`, driven as its users drive it; a module a
 //! subcommand, and one for programs that compute.
 
+mod check;
+mod children;
 mod dump;
+mod fallback;
 mod lab;
+mod limits;
 mod preemption;
 mod run;
 mod serve;
+mod stats;
 mod support;

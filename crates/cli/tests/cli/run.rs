@@ -1,9 +1,7 @@
 //! `timestop run`: a program does on fibers what it does on threads, and its caller cannot tell the difference but by the
 //! number of OS threads.
 
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
@@ -129,45 +127,4 @@ fn arguments_and_environment_are_the_programs() {
         .current_dir(&directory);
     let place = directory.path().canonicalize().expect("it exists");
     assert_eq!(text(&output(&mut command).stdout), format!("gold\n{}\n", place.display()));
-}
-
-#[test]
-fn a_script_is_run_by_its_interpreter() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("script");
-    fs::write(&path, "#!/bin/sh\necho script \"$1\"\n").expect("ours");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
-    let output = output(timestop_run().arg(&path).arg("runs"));
-    assert_eq!(text(&output.stdout), "script runs\n", "{}", text(&output.stderr));
-}
-
-#[test]
-fn a_static_program_is_refused() {
-    let program = Program::c_text("int main(void) { return 0; }", &["-static"]);
-    assert!(program.plain().status.success());
-    let refused = program.on_fibers();
-    assert_eq!(refused.status.code(), Some(126), "found, but cannot be run here");
-    let stderr = text(&refused.stderr);
-    let path = program.path.to_str().expect("a path of text");
-    assert!(stderr.contains("static") && stderr.contains(path), "{stderr}");
-}
-
-#[test]
-fn a_missing_program_is_named() {
-    for name in ["/nothing-is-called-this", "nothing-is-called-this"] {
-        let output = output(timestop_run().arg(name));
-        assert_eq!(output.status.code(), Some(127));
-        assert!(text(&output.stderr).contains(name), "{}", text(&output.stderr));
-        assert!(output.stdout.is_empty());
-    }
-}
-
-#[test]
-fn a_file_without_permission_to_run_is_refused() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("treasure");
-    fs::write(&path, "not executable\n").expect("ours");
-    let output = output(timestop_run().arg(&path));
-    assert_eq!(output.status.code(), Some(126), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("treasure"), "{}", text(&output.stderr));
 }

@@ -10,6 +10,7 @@ mod files;
 mod limits;
 mod protocol;
 mod server;
+mod under_run;
 
 use std::time::Duration;
 

@@ -47,6 +47,11 @@ impl Program {
         Self::compile("c++", &["-std=c++17", "-Wall", "-Wextra"], |cc| cc.arg(source).spawn())
     }
 
+    /// As [`c_text`](Self::c_text), but a shared object.
+    pub(crate) fn c_library(text: &str) -> Self {
+        Self::c_text(text, &["-shared", "-fPIC"])
+    }
+
     /// A small program in C that is given as text, built with `flags`.
     pub(crate) fn c_text(text: &str, flags: &[&str]) -> Self {
         use std::io::Write;
@@ -117,6 +122,13 @@ impl Program {
     pub(crate) fn on_fibers_with(&self, environment: &[(&str, &str)]) -> Output {
         let environment = environment.iter().copied();
         output(timestop_run().arg(&self.path).args(&self.arguments).envs(environment))
+    }
+
+    /// The command that runs it on fibers, with options of `timestop run`.
+    pub(crate) fn run_with(&self, options: &[&str]) -> Command {
+        let mut command = timestop_run();
+        command.args(options).arg(&self.path).args(&self.arguments);
+        command
     }
 
     /// Fails unless it passes on plain threads: only then is it worth anything as a test of fibers.

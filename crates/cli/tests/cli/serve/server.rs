@@ -37,6 +37,11 @@ impl Server {
         server
     }
 
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Connects to it.
     pub(super) fn client(&self) -> Client {
         Client::new(self.address)
