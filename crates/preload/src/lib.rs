@@ -120,7 +120,7 @@ fn start() -> bool {
 
 /// Has told what the environment wants to be told.
 fn tell() {
-    if settings::is_on("TIMESTOP_DUMP_ON_QUIT") {
+    if !settings::is_off("TIMESTOP_DUMP_ON_QUIT") {
         report::dump_on_quit();
     }
     let Some(seconds) = settings::value("TIMESTOP_STATS") else { return };

@@ -83,7 +83,12 @@ pub(crate) fn value(name: &str) -> Option<&'static OsStr> {
 
 /// Whether a variable is set to something that means yes.
 pub(crate) fn is_on(name: &str) -> bool {
-    value(name).is_some_and(|value| value != "0" && value != "off")
+    value(name).is_some() && !is_off(name)
+}
+
+/// Whether a variable is set to something that means no.
+pub(crate) fn is_off(name: &str) -> bool {
+    value(name).is_some_and(|value| value == "0" || value == "off")
 }
 
 /// A variable as a positive number. One that is something else is told, and not used.

@@ -22,6 +22,13 @@ use crate::check::{Refusal, verdict};
 /// Our own failure, as of `env` and `timeout`.
 const FAILED: u8 = 125;
 
+/// A switch that has a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Whether {
+    On,
+    Off,
+}
+
 /// The command line of `timestop run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -39,9 +46,11 @@ pub(crate) struct Args {
     /// Say so at the end of a file instead of on standard error (implies --stats)
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
-    /// On SIGQUIT (^\), print all fibers and go on, unless the program handles or ignores it
-    #[arg(long)]
-    dump_on_quit: bool,
+    /// Whether SIGQUIT (^\) prints all fibers, and the program goes on; one that handles or ignores it
+    /// keeps it
+    #[arg(long, value_name = "WHETHER", value_enum, num_args = 0..=1, require_equals = true,
+          default_value = "on", default_missing_value = "on")]
+    dump_on_quit: Whether,
     /// Leave the programs that this one starts alone: they run on plain threads
     #[arg(long)]
     no_children: bool,
@@ -86,8 +95,8 @@ fn command(args: &Args) -> Result<Command, Refusal> {
     if args.strict {
         command.env("TIMESTOP_STRICT", "1");
     }
-    if args.dump_on_quit {
-        command.env("TIMESTOP_DUMP_ON_QUIT", "1");
+    if args.dump_on_quit == Whether::Off {
+        command.env("TIMESTOP_DUMP_ON_QUIT", "off");
     }
     if args.no_children {
         command.env("TIMESTOP_CHILDREN", "off");

@@ -1,11 +1,11 @@
-//! SIGQUIT under `timestop run --dump-on-quit`: a dump on stderr, and the program goes on; unless it has
-//! said what SIGQUIT is to do. Without the option it does what it does on threads.
+//! SIGQUIT under `timestop run`: a dump on stderr, and the program goes on; unless it has said what
+//! SIGQUIT is to do. With `--dump-on-quit=off` it does what it does on threads.
 
 use std::os::unix::process::ExitStatusExt;
 
 use crate::support::{Program, output, text};
 
-const DUMPS: [(&str, &str); 1] = [("TIMESTOP_DUMP_ON_QUIT", "1")];
+const NO_DUMPS: [(&str, &str); 1] = [("TIMESTOP_DUMP_ON_QUIT", "off")];
 
 /// Sends itself SIGQUIT, reads its own stderr until the thread's function is named there, and ends as
 /// if nothing had been. (The dump may come before the thread has begun to wait: then another.)
@@ -50,7 +50,7 @@ int main(void) {
 
 #[test]
 fn a_program_is_dumped_and_goes_on() {
-    let fibers = output(&mut Program::c_text(DUMPED, &["-g"]).run_with(&["--dump-on-quit"]));
+    let fibers = output(&mut Program::c_text(DUMPED, &["-g"]).run_with(&[]));
     assert!(fibers.status.success(), "{}\n{}", fibers.status, text(&fibers.stdout));
     let dump = text(&fibers.stdout);
     let entries: Vec<_> = dump.split("\n\n").collect();
@@ -103,7 +103,7 @@ fn a_program_that_wants_sigquit_keeps_it() {
     let mut program = Program::c_text(OWN, &[]);
     for when in ["before", "after", "ignored"] {
         program.arguments = vec![when.to_owned()];
-        for environment in [&DUMPS[..], &[]] {
+        for environment in [&NO_DUMPS[..], &[]] {
             let fibers = program.on_fibers_with(environment);
             assert!(fibers.status.success(), "{when}: {}", fibers.status);
             assert_eq!(
@@ -115,7 +115,7 @@ fn a_program_that_wants_sigquit_keeps_it() {
 }
 
 #[test]
-fn without_the_option_sigquit_ends_a_program() {
+fn with_dumps_off_sigquit_ends_a_program() {
     let program = Program::c_text(
         r#"
 #include <pthread.h>
@@ -139,7 +139,7 @@ int main(void) {
 "#,
         &[],
     );
-    for ended in [program.plain(), program.on_fibers()] {
+    for ended in [program.plain(), output(&mut program.run_with(&["--dump-on-quit=off"]))] {
         assert_eq!(ended.status.signal(), Some(3), "{}\n{}", ended.status, text(&ended.stderr));
         assert_eq!(text(&ended.stderr), "");
     }
