@@ -433,13 +433,13 @@ impl FiberRef {
     pub(crate) fn enter(self) -> (&'static Carrier, Option<&'static crate::sched::Worker>) {
         current::set_shut(true);
         let carrier = self.carrier();
-        (carrier, carrier.enter())
+        (carrier, carrier.lease.enter())
     }
 
     /// The fiber's code leaves the runtime, on whichever carrier it is now.
     #[inline(always)]
     pub(crate) fn leave(self) {
-        self.carrier().owner.leave();
+        self.carrier().lease.leave();
         current::set_shut(false);
     }
 

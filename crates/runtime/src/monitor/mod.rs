@@ -230,7 +230,7 @@ impl Monitor {
                 }
             } else if since >= LONG_BLOCKED
                 && self.runtime.settings.hogs == HogReports::Warn
-                && !carrier.detached.told.replace(true)
+                && !carrier.detached.told.swap(true, Ordering::Relaxed)
             {
                 report::blocked(fiber, carrier.thread_id(), since);
             }
@@ -372,7 +372,7 @@ fn detached(runtime: &Runtime) -> impl Iterator<Item = (&'static Carrier, FiberR
     runtime
         .carriers
         .iter()
-        .filter(|carrier| carrier.owner.is_taken())
+        .filter(|carrier| carrier.lease.is_taken())
         .filter_map(|carrier| Some((carrier, carrier.running()?)))
 }
 
@@ -412,7 +412,7 @@ fn hand_off(runtime: &Runtime, worker: &'static Worker, carrier: &Carrier, now: 
     let Some(spare) = runtime.spares.take() else { return };
     carrier.detached.begin(now, carrier.cpu_time());
     runtime.detached.fetch_add(1, Ordering::Relaxed);
-    if carrier.retake() {
+    if carrier.lease.retake() {
         worker.counters.handed_off();
         spare::hand_over(worker, spare);
     } else {

@@ -1,6 +1,7 @@
 //! What the monitor knows of one worker, and of a carrier whose worker it has taken.
 
-use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::fiber::FiberRef;
 use crate::sched::{Carrier, Worker};
@@ -76,41 +77,45 @@ impl Watch {
 }
 
 /// What the monitor knows of a carrier that runs a fiber without a worker.
+///
+/// The monitor's, but for [`begin`](Self::begin) of a carrier that gives its worker away itself. Should a
+/// look at an earlier time without a worker be under way then, the first look comes too soon or too late.
 #[derive(Debug, Default)]
 pub(crate) struct Detached {
-    /// When the worker was taken; 0 while there is nothing to watch.
-    since: Cell<u64>,
+    /// Since when.
+    since: AtomicU64,
     /// When to look next, and how long after that.
-    next: Cell<u64>,
-    pause: Cell<u64>,
-    cpu_seen: Cell<u64>,
+    next: AtomicU64,
+    pause: AtomicU64,
+    cpu_seen: AtomicU64,
     /// That the fiber is blocked has been told.
-    pub(super) told: Cell<bool>,
+    pub(super) told: AtomicBool,
 }
 
 /// The longest pause between two looks at a carrier that is stuck.
 const LONGEST_PAUSE: u64 = 64_000_000;
 
 impl Detached {
-    /// The worker has just been taken.
+    /// The worker is about to be taken or given away.
     pub(crate) fn begin(&self, now: u64, cpu: u64) {
-        self.since.set(now);
-        self.pause.set(super::TICK);
-        self.next.set(now + super::TICK);
-        self.cpu_seen.set(cpu);
-        self.told.set(false);
+        self.since.store(now, Relaxed);
+        self.pause.store(super::TICK, Relaxed);
+        self.next.store(now + super::TICK, Relaxed);
+        self.cpu_seen.store(cpu, Relaxed);
+        self.told.store(false, Relaxed);
     }
 
     /// When to look at it next.
     pub(super) fn next(&self) -> u64 {
-        self.next.get()
+        self.next.load(Relaxed)
     }
 
-    /// Looks: how long it has been without a worker. The next look comes after twice the pause.
+    /// Looks: how long it has been without a worker.
     pub(super) fn look(&self, fiber: FiberRef, now: u64, cpu: u64) -> u64 {
-        fiber.charge(cpu.saturating_sub(self.cpu_seen.replace(cpu)));
-        self.next.set(now + self.pause.get());
-        self.pause.set((2 * self.pause.get()).min(LONGEST_PAUSE));
-        now - self.since.get()
+        fiber.charge(cpu.saturating_sub(self.cpu_seen.swap(cpu, Relaxed)));
+        let pause = self.pause.load(Relaxed);
+        self.next.store(now + pause, Relaxed);
+        self.pause.store((2 * pause).min(LONGEST_PAUSE), Relaxed);
+        now.saturating_sub(self.since.load(Relaxed))
     }
 }

@@ -156,7 +156,7 @@ const RULES: &[Rule] = &[
             current::is_shut()
                 || current::depth() != 0
                 || point.fiber.is_borrowed()
-                || point.fiber.carrier().owner.in_runtime()
+                || point.fiber.carrier().lease.in_runtime()
         },
     },
     Rule {

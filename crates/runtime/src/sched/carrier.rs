@@ -15,8 +15,9 @@ use timestop_fiber::slab::Slot;
 use timestop_fiber::switch::{Context, switch};
 use timestop_fiber::{block, current};
 
-use super::owner::Owner;
+use super::lease::Lease;
 use super::parker::Parker;
+use super::spare_list::Listed;
 use super::worker::Worker;
 use super::runtime;
 use crate::fiber::{Fiber, FiberRef};
@@ -50,10 +51,9 @@ pub(super) enum After {
 pub(crate) struct Carrier {
     /// The loop's registers while a fiber runs, and the OS thread's own thread pointer.
     pub(super) context: UnsafeCell<Context>,
-    pub(crate) owner: Owner,
+    /// The worker it runs.
+    pub(crate) lease: Lease<Worker>,
     pub(super) parker: Parker,
-    /// The worker it runs; null for a spare.
-    pub(super) worker: AtomicPtr<Worker>,
     /// The fiber that runs here; null in the loop.
     pub(super) running: AtomicPtr<Fiber>,
     left: Cell<*mut Fiber>,
@@ -64,27 +64,32 @@ pub(crate) struct Carrier {
     /// Its OS thread ends with the fiber that runs there: see [`super::spare::retire`].
     pub(super) retired: Cell<bool>,
     /// Next in the list of spares.
-    pub(super) next_spare: AtomicPtr<Carrier>,
+    next_spare: AtomicPtr<Carrier>,
     /// What the monitor wants of the fiber that runs here.
     pub(crate) request: Request,
     /// Why the fiber here is being preempted: from the signal handler to the scheduler.
     pub(crate) why: Cell<Why>,
-    /// What the monitor knows of a carrier whose worker it has taken.
+    /// What the monitor knows of a carrier that has lost its worker.
     pub(crate) detached: Detached,
 }
 
-// SAFETY: the cells are touched by the carrier's own OS thread only, `detached` by the monitor only.
+// SAFETY: the cells are touched by the carrier's own OS thread only.
 unsafe impl Sync for Carrier {}
 // SAFETY: as above.
 unsafe impl Send for Carrier {}
+
+impl Listed for Carrier {
+    fn next_spare(&self) -> &AtomicPtr<Self> {
+        &self.next_spare
+    }
+}
 
 impl Carrier {
     pub(super) fn new() -> Self {
         Self {
             context: UnsafeCell::new(Context::empty(0)),
-            owner: Owner::new(),
+            lease: Lease::new(),
             parker: Parker::new(),
-            worker: AtomicPtr::new(std::ptr::null_mut()),
             running: AtomicPtr::new(std::ptr::null_mut()),
             left: Cell::new(std::ptr::null_mut()),
             after: Cell::new(After::Nothing),
@@ -96,26 +101,6 @@ impl Carrier {
             why: Cell::new(Why::Slice),
             detached: Detached::default(),
         }
-    }
-
-    /// The worker, for code that knows it has not been taken away.
-    #[inline(always)]
-    pub(super) fn worker(&self) -> Option<&'static Worker> {
-        // SAFETY: workers are never freed.
-        unsafe { self.worker.load(Ordering::Relaxed).as_ref() }
-    }
-
-    /// A fiber's code enters the runtime: its worker, if the monitor has not given it to another.
-    #[inline(always)]
-    pub(crate) fn enter(&self) -> Option<&'static Worker> {
-        if self.owner.enter() { self.worker() } else { self.lose_worker() }
-    }
-
-    /// The monitor has given the worker to another carrier.
-    #[cold]
-    fn lose_worker(&self) -> Option<&'static Worker> {
-        self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
-        None
     }
 
     /// Whether it is this fiber that runs here.
@@ -137,15 +122,14 @@ impl Carrier {
     /// In the child of a fork, on the thread that goes on: this carrier gets the worker of a fresh
     /// runtime.
     pub(crate) fn adopt(&'static self, worker: &'static Worker) {
-        self.owner.reset();
+        self.lease.grant(worker);
         self.retired.set(false);
-        self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
         self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.thread_id.set(crate::sys::thread_id());
         self.stat.set(crate::sys::open_own_stat()); // the old one is closed
         runtime().carriers.add(self);
-        self.owner.leave();
+        self.lease.leave();
     }
 
     /// The fiber that runs here; `None` in the loop.
@@ -161,11 +145,6 @@ impl Carrier {
     /// Whether the kernel has put the OS thread to sleep.
     pub(crate) fn is_blocked(&self) -> bool {
         crate::sys::is_blocked(self.stat.get()).unwrap_or(false)
-    }
-
-    /// The monitor takes the worker away, unless the carrier is in the runtime.
-    pub(crate) fn retake(&self) -> bool {
-        self.owner.retake()
     }
 
     /// Goes from the running fiber's stack to the next fiber's, or to the loop's. Comes back when
@@ -211,7 +190,7 @@ impl Carrier {
     fn prepare(&self, fiber: FiberRef) -> *const Context {
         fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         self.running.store(fiber.as_pointer(), Ordering::Relaxed);
-        if let Some(worker) = self.worker() {
+        if let Some(worker) = self.lease.worker() {
             let switches = worker.switches.load(Ordering::Relaxed);
             worker.switches.store(switches + 1, Ordering::Relaxed);
         }
@@ -261,7 +240,7 @@ impl Carrier {
     }
 
     fn queue(&self, fiber: FiberRef) {
-        if super::enqueue(self.worker(), fiber.as_runnable()) {
+        if super::enqueue(self.lease.worker(), fiber.as_runnable()) {
             super::notify();
         }
     }
@@ -273,7 +252,7 @@ impl Carrier {
         let slot = fiber.slot();
         // SAFETY: the fiber has ended; its record is ours until the slot is given back.
         let class = unsafe { slot.as_ref() }.class();
-        super::give_slot(self.worker(), slot, class);
+        super::give_slot(self.lease.worker(), slot, class);
     }
 }
 
@@ -306,8 +285,8 @@ impl Carrier {
         self.stat.set(crate::sys::open_own_stat());
         crate::overflow::prepare_thread();
         runtime().carriers.add(self);
-        self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
+        self.lease.grant(worker);
         self.running.store(fiber.as_pointer(), Ordering::Relaxed);
         fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         let own = timestop_fiber::switch::thread_pointer();

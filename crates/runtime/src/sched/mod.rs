@@ -2,22 +2,24 @@
 //!
 //! - [`worker`]: run queue, LIFO slot, timers, stacks of one worker.
 //! - [`carrier`]: the switches, and what is done with the fiber that was left.
-//! - [`owner`]: who may touch a worker, the carrier or the monitor.
+//! - [`lease`]: which worker a carrier runs; [`owner`]: whether the monitor may take it away.
 //! - [`run_queue`], [`injector`]: local and global queue; [`list`]: how the latter is linked.
 //! - [`backlog`]: who computes for long, and who has another priority.
 //! - [`idle`], [`parker`]: sleeping and waking without losing work.
 //! - [`state`]: parking and waking one fiber.
-//! - [`spare`]: carriers without a worker, for hand-offs.
+//! - [`spare`]: carriers without a worker, for hand-offs; [`spare_list`]: where they wait.
 
 pub(crate) mod backlog;
 pub(crate) mod carrier;
 pub(crate) mod idle;
 pub(crate) mod injector;
+pub(crate) mod lease;
 mod list;
 pub(crate) mod owner;
 pub(crate) mod parker;
 pub(crate) mod run_queue;
 pub(crate) mod spare;
+pub(crate) mod spare_list;
 pub(crate) mod state;
 pub(crate) mod worker;
 
@@ -30,6 +32,7 @@ use carrier::After;
 use backlog::Backlog;
 use idle::Idle;
 use injector::Injector;
+use spare_list::SpareList;
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
 use timestop_fiber::{block, current};
@@ -52,7 +55,7 @@ pub(crate) struct Runtime {
     pub(crate) idle: Idle,
     /// Carriers asleep with their workers.
     sleepers: Lock<Vec<&'static Carrier>>,
-    pub(crate) spares: spare::Spares,
+    pub(crate) spares: SpareList<Carrier>,
     /// All carriers there are.
     pub(crate) carriers: spare::Census,
     /// Carriers whose worker was taken while a fiber runs on them.
@@ -80,7 +83,7 @@ impl Runtime {
             backlog: Backlog::new(),
             idle: Idle::new(),
             sleepers: Lock::new(Vec::with_capacity(count)),
-            spares: spare::Spares::new(),
+            spares: SpareList::new(spare::wanted(count)),
             carriers: spare::Census::new(settings.carriers),
             detached: AtomicUsize::new(0),
             reactor: Reactor::new().map_err(io::Error::from_raw_os_error)?,
@@ -161,7 +164,7 @@ pub(crate) fn carry_this_thread(worker: &'static Worker) -> io::Result<FiberRef>
     runtime().counters.spawned();
     // SAFETY: we run on this carrier's thread, and its loop has not started.
     unsafe { carrier.begin_here(worker, loop_slot, fiber) };
-    runtime().spares.count_carrier();
+    runtime().carriers.count();
     Ok(fiber)
 }
 
@@ -214,11 +217,7 @@ fn wake_one(runtime: &'static Runtime) {
 
 /// Gives a carrier its token, and makes it see it.
 pub(crate) fn wake_carrier(runtime: &Runtime, carrier: &Carrier) {
-    match carrier.parker.wake() {
-        parker::Call::Nothing => {}
-        parker::Call::Futex => carrier.parker.call_futex(),
-        parker::Call::Poller => runtime.reactor.interrupt(),
-    }
+    carrier.parker.call(|| runtime.reactor.interrupt());
 }
 
 /// Queues something runnable: next to run here if a worker is at hand, else globally.
@@ -267,11 +266,11 @@ pub(crate) fn with_worker<R>(body: impl FnOnce(Option<&'static Worker>) -> R) ->
     }
     current::set_shut(true);
     let carrier = fiber.carrier();
-    if carrier.owner.in_runtime() {
+    if carrier.lease.in_runtime() {
         current::set_shut(false);
         return body(None);
     }
-    let result = body(carrier.enter());
+    let result = body(carrier.lease.enter());
     fiber.leave();
     result
 }
@@ -489,7 +488,7 @@ fn poll_briefly(worker: &Worker, now: u64) {
 /// What a carrier's OS thread does until it retires: run its worker, or wait as a spare for one.
 pub(crate) fn carrier_loop(carrier: &'static Carrier) {
     loop {
-        let Some(worker) = carrier.worker() else {
+        let Some(worker) = carrier.lease.worker() else {
             if carrier.retired.get() {
                 return spare::gone(carrier);
             }
