@@ -24,10 +24,11 @@ pub(super) struct Watch {
     pub(super) looks: u32,
     /// The OS thread has used no CPU time since the look before: it may be blocked, or descheduled.
     pub(super) stands: bool,
-    /// When its preemption was first asked for; 0 if it was not.
-    pub(super) asked: u64,
+    /// When its preemption was first asked for, and what of its slice it had used then. No time if it was
+    /// not.
+    asked: Option<(u64, u64)>,
     /// And last.
-    pub(super) last_asked: u64,
+    last_asked: u64,
 }
 
 impl Watch {
@@ -68,6 +69,25 @@ impl Watch {
     /// Nothing runs there.
     pub(super) fn nothing(&mut self, now: u64) {
         *self = Self { looked: now, ..Self::default() };
+    }
+
+    /// Its preemption is to be asked for. False if that was done a moment ago.
+    pub(super) fn ask(&mut self, now: u64) -> bool {
+        if self.asked.is_some() && now - self.last_asked < super::AGAIN {
+            return false;
+        }
+        self.asked.get_or_insert((now, self.used()));
+        self.last_asked = now;
+        true
+    }
+
+    /// Whether it has gone on for so long since its preemption was asked for: of CPU time, since a
+    /// carrier that the kernel has descheduled cannot follow. Where nothing tells blocked from descheduled
+    /// (`blind`) any time counts.
+    pub(super) fn has_not_followed(&self, time: u64, blind: bool, now: u64) -> bool {
+        self.asked.is_some_and(|(asked, used)| {
+            self.used() - used >= time || blind && now - asked >= time
+        })
     }
 
     /// What the run has used of its fiber's slice, in nanoseconds of CPU time.

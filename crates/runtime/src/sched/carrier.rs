@@ -142,9 +142,9 @@ impl Carrier {
         crate::sys::cpu_time(self.thread_id())
     }
 
-    /// Whether the kernel has put the OS thread to sleep.
-    pub(crate) fn is_blocked(&self) -> bool {
-        crate::sys::is_blocked(self.stat.get()).unwrap_or(false)
+    /// Whether the kernel has put the OS thread to sleep; `None` where that cannot be known.
+    pub(crate) fn is_blocked(&self) -> Option<bool> {
+        crate::sys::is_blocked(self.stat.get())
     }
 
     /// Goes from the running fiber's stack to the next fiber's, or to the loop's. Comes back when
