@@ -37,8 +37,9 @@ pub enum Priority {
     Normal = 0,
     /// When no other fiber wants to run, and one turn in eight of those that compute for long.
     Low = 1,
-    /// Before all others that wait. It does not interrupt who runs within its slice, and one that
-    /// itself computes for longer than a slice loses the privilege until it next blocks.
+    /// Before all others that wait, but for one turn in 61. It does not interrupt who runs within its
+    /// slice; one that itself computes for longer than a slice loses the privilege until it next blocks,
+    /// and one that yields is in turn with the others.
     High = 2,
 }
 

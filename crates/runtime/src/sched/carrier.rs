@@ -32,7 +32,7 @@ pub(super) enum After {
     Nothing,
     /// It waits: publish it as parked.
     Park,
-    /// It let others go first: queue it at the end.
+    /// It let others go first: queue it at the end, without the privilege that it may have.
     Requeue,
     /// It let others go first, hogs too: queue it behind them.
     Behind,
@@ -226,10 +226,14 @@ impl Carrier {
                     self.queue(left);
                 }
             }
-            After::Requeue => self.queue(left),
+            After::Requeue => {
+                if super::enqueue_in_turn(self.lease.worker(), left.as_runnable()) {
+                    super::notify();
+                }
+            }
             After::Behind => queue_hog(left, false),
             After::Scattered => {
-                if super::enqueue(None, left.as_runnable()) {
+                if super::enqueue_in_turn(None, left.as_runnable()) {
                     super::notify();
                 }
             }

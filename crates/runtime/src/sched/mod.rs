@@ -242,9 +242,22 @@ pub(crate) fn schedule(worker: Option<&Worker>, item: *mut Runnable) {
 
 /// Queues at the end of where it belongs. True if nobody in particular will come for it.
 pub(crate) fn enqueue(worker: Option<&Worker>, item: *mut Runnable) -> bool {
-    let runtime = runtime();
     // SAFETY: a runnable that the caller queues is valid.
     let priority = unsafe { &*item }.priority.get();
+    enqueue_as(priority, worker, item)
+}
+
+/// Queues behind the others one that lets them go first. High priority is no help to it: two of that
+/// kind that spin for a lock would keep its holder waiting for ever.
+fn enqueue_in_turn(worker: Option<&Worker>, item: *mut Runnable) -> bool {
+    // SAFETY: as above.
+    let priority = unsafe { &*item }.priority.get();
+    let priority = if priority == Priority::High { Priority::Normal } else { priority };
+    enqueue_as(priority, worker, item)
+}
+
+fn enqueue_as(priority: Priority, worker: Option<&Worker>, item: *mut Runnable) -> bool {
+    let runtime = runtime();
     match worker {
         _ if priority != Priority::Normal => runtime.backlog.push(item, priority),
         Some(worker) => {

@@ -23,7 +23,8 @@ pub(super) const KEPT_AT_MOST: usize = KEPT_SLOTS + BATCH;
 const CREDIT: usize = 256;
 /// Runs out of the LIFO slot in a row before its guest must queue like everyone.
 const LIFO_RUNS: u32 = 64;
-/// How often a busy worker looks at the global queue and at the outside world, in switches.
+/// How often a busy worker looks at the global queue and at the outside world, and past those of high
+/// priority, in switches.
 const GLOBAL_INTERVAL: u32 = 61;
 /// A busy worker looks at the outside world no more often than this, in nanoseconds …
 const POLL_INTERVAL: u64 = 20_000;
@@ -53,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) owed: std::sync::atomic::AtomicBool,
     /// *Owner.*
     lifo_runs: Cell<u32>,
+    /// *Owner.* Counts switches to fibers of high priority.
+    high_runs: Cell<u32>,
     /// *Owner.* Counts switches, for what is done now and then.
     pub(super) tick: Cell<u32>,
     /// *Owner.* When it last looked at the outside world.
@@ -88,6 +91,7 @@ impl Worker {
             counters: Counters::new(false),
             owed: std::sync::atomic::AtomicBool::new(false),
             lifo_runs: Cell::new(0),
+            high_runs: Cell::new(0),
             tick: Cell::new(0),
             polled: Cell::new(now),
             backlog_turn: Cell::new(now),
@@ -149,16 +153,28 @@ impl Worker {
         Some(self.materialise(self.next()?))
     }
 
-    /// Takes who runs next: high priority first, now and then the global queue's first, else the
-    /// LIFO slot's, else the run queue's. Hogs and low priority only when it is time again.
+    /// Takes who runs next: high priority first, but for a turn of the others now and then.
     #[inline]
     pub(super) fn next(&self) -> Option<*mut Runnable> {
-        let backlog = &super::runtime().backlog;
-        if backlog.has_high()
-            && let Some(item) = backlog.pop_high()
-        {
-            return Some(item);
+        if super::runtime().backlog.has_high() { self.next_beside_high() } else { self.next_in_turn() }
+    }
+
+    #[cold]
+    fn next_beside_high(&self) -> Option<*mut Runnable> {
+        let runs = self.high_runs.get().wrapping_add(1);
+        self.high_runs.set(runs);
+        let high = || super::runtime().backlog.pop_high();
+        if runs.is_multiple_of(GLOBAL_INTERVAL) {
+            self.next_in_turn().or_else(high)
+        } else {
+            high().or_else(|| self.next_in_turn())
         }
+    }
+
+    /// Now and then the global queue's first, else the LIFO slot's, else the run queue's. Hogs and low
+    /// priority only when it is time again.
+    #[inline]
+    fn next_in_turn(&self) -> Option<*mut Runnable> {
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         if (tick.is_multiple_of(GLOBAL_INTERVAL) || self.has_not_looked_for_long())

@@ -8,6 +8,7 @@
 //! What a test says of results holds without preemption too (fibers that compute are handed off then); what it says of
 //! preemptions goes through [`preemptions`].
 
+mod fairness;
 mod hogs;
 mod locks;
 mod processes;
