@@ -2,6 +2,7 @@
 //! subcommand, and one for programs that compute.
 
 mod dump;
+mod hogs;
 mod lab;
 mod preemption;
 mod run;
