@@ -146,7 +146,6 @@ impl World {
 
     /// `park` of the fiber that runs on `carrier`, from user code to the carrier's loop.
     fn park(&self, carrier: &'static Carrier) {
-        self.fiber.run();
         let goes_on = self.fiber.state.take_token();
         if goes_on {
             self.fiber.run();
@@ -154,6 +153,7 @@ impl World {
         if let Some(worker) = carrier.lease.enter() {
             worker.touch();
         }
+        self.fiber.run();
         // On the loop's stack.
         if !goes_on && !self.fiber.state.publish() {
             self.push();
