@@ -25,6 +25,8 @@ pub struct Runnable {
     pub(crate) kind: Kind,
     /// Which queue it waits in. Set before it is first queued.
     pub(crate) priority: Cell<Priority>,
+    /// It waits behind hogs because it lets them go first, and is none.
+    pub(crate) gives_way: Cell<bool>,
 }
 
 /// Whose turn it is first, when several fibers can run. After Erlang's process priorities.
@@ -70,6 +72,7 @@ impl Task {
                 next: Cell::new(std::ptr::null_mut()),
                 kind: Kind::Task,
                 priority: Cell::new(Priority::Normal),
+                gives_way: Cell::new(false),
             },
             run,
             id: next_id(),
@@ -196,6 +199,8 @@ pub struct Fiber {
     pub(crate) hog: AtomicBool,
     /// That it computes for long has been told.
     pub(crate) told: AtomicBool,
+    /// How often it has yielded since it last blocked. Its own.
+    pub(crate) yields: Cell<u32>,
     /// While not 0 it is not preempted.
     unpreemptible: AtomicU32Plain,
     /// What it has used of its slice, in nanoseconds of CPU time. The monitor's.
@@ -324,6 +329,8 @@ impl FiberRef {
         // SAFETY: a plain field that nobody reads while the entry is not queued.
         unsafe { kind.write(Kind::Fiber) };
         fiber.runnable.priority.set(Priority::Normal);
+        fiber.runnable.gives_way.set(false);
+        fiber.yields.set(0);
         // SAFETY: nobody switches to or from a fiber that does not exist yet.
         unsafe { fiber.context.get().write(Context::empty(fs)) };
         fiber.id.set(id);

@@ -34,7 +34,7 @@ pub(super) enum After {
     Park,
     /// It let others go first: queue it at the end, without the privilege that it may have.
     Requeue,
-    /// It let others go first, hogs too: queue it behind them.
+    /// It has let others go first many times: queue it behind the hogs, if there are any.
     Behind,
     /// It was preempted by chance: whoever looks at the global queue next goes on with it.
     Scattered,
@@ -226,12 +226,15 @@ impl Carrier {
                     self.queue(left);
                 }
             }
-            After::Requeue => {
-                if super::enqueue_in_turn(self.lease.worker(), left.as_runnable()) {
+            After::Requeue => self.queue_in_turn(left),
+            After::Behind => {
+                let (item, priority) = (left.as_runnable(), left.runnable.priority.get());
+                if runtime().backlog.push_behind(item, priority) {
                     super::notify();
+                } else {
+                    self.queue_in_turn(left);
                 }
             }
-            After::Behind => queue_hog(left, false),
             After::Scattered => {
                 if super::enqueue_in_turn(None, left.as_runnable()) {
                     super::notify();
@@ -245,6 +248,12 @@ impl Carrier {
 
     fn queue(&self, fiber: FiberRef) {
         if super::enqueue(self.lease.worker(), fiber.as_runnable()) {
+            super::notify();
+        }
+    }
+
+    fn queue_in_turn(&self, fiber: FiberRef) {
+        if super::enqueue_in_turn(self.lease.worker(), fiber.as_runnable()) {
             super::notify();
         }
     }

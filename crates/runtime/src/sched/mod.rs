@@ -325,12 +325,18 @@ fn leave(fiber: FiberRef, after: After) {
         fiber.hog.store(false, Ordering::Relaxed);
         fiber.set_slice_used(0);
     }
+    fiber.yields.set(0);
     carrier.leave_fiber(fiber, worker.and_then(Worker::next_fiber), after);
 }
 
+/// Yields of a fiber that does not block in between, before it gives way to hogs. Locks that yield before
+/// they sleep do so less often.
+const MANY_YIELDS: u32 = 16;
+
 /// Lets the others go first. Returns at once where nobody waits.
 ///
-/// Hogs go first too: whoever yields in a loop may wait for what a preempted fiber holds.
+/// Of one that does so [again and again](MANY_YIELDS) hogs go first too: it may wait for what a preempted
+/// fiber holds.
 pub fn yield_now() {
     let Some(fiber) = FiberRef::current().filter(|fiber| fiber.may_suspend()) else {
         sys::yield_thread();
@@ -338,7 +344,10 @@ pub fn yield_now() {
     };
     let (carrier, worker) = fiber.enter();
     let backlog = runtime().backlog.is_waiting();
-    let after = if backlog { After::Behind } else { After::Requeue };
+    let yields = fiber.yields.get().saturating_add(1);
+    fiber.yields.set(yields);
+    let gives_way = backlog && yields > MANY_YIELDS;
+    let after = if gives_way { After::Behind } else { After::Requeue };
     match worker.map(Worker::next_fiber) {
         None => carrier.leave_fiber(fiber, None, after),
         Some(Some(next)) => carrier.leave_fiber(fiber, Some(next), after),

@@ -50,7 +50,7 @@ pub(crate) struct Worker {
     pub(crate) held_up: std::sync::atomic::AtomicBool,
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
-    /// Who runs here is owed its slice: it does not make way.
+    /// A slice is being given to those in the backlog, who are owed it: who runs does not make way.
     pub(crate) owed: std::sync::atomic::AtomicBool,
     /// *Owner.*
     lifo_runs: Cell<u32>,
@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     pub(super) tick: Cell<u32>,
     /// *Owner.* When it last looked at the outside world.
     polled: Cell<u64>,
+    /// *Owner.* Until when what is owed lasts.
+    owed_until: Cell<u64>,
     /// *Owner.* When it last ran something from the backlog, or found none there.
     backlog_turn: Cell<u64>,
     /// *Owner.* The tick at which what was queued at that time has run.
@@ -94,6 +96,7 @@ impl Worker {
             high_runs: Cell::new(0),
             tick: Cell::new(0),
             polled: Cell::new(now),
+            owed_until: Cell::new(0),
             backlog_turn: Cell::new(now),
             lap: Cell::new(0),
             slots: RefCell::new(Vec::with_capacity(KEPT_SLOTS)),
@@ -175,6 +178,11 @@ impl Worker {
     /// priority only when it is time again.
     #[inline]
     fn next_in_turn(&self) -> Option<*mut Runnable> {
+        if self.owed.load(Ordering::Relaxed)
+            && let Some(item) = self.go_on_with_owed()
+        {
+            return Some(item);
+        }
         let tick = self.tick.get().wrapping_add(1);
         self.tick.set(tick);
         if (tick.is_multiple_of(GLOBAL_INTERVAL) || self.has_not_looked_for_long())
@@ -235,15 +243,30 @@ impl Worker {
         }
         let item = self.take_from_backlog(now)?;
         self.owed.store(true, Ordering::Relaxed);
+        self.owed_until.set(now + super::runtime().settings.slice);
         Some(item)
+    }
+
+    /// What is owed is a slice, of whomever: the next goes on with what one leaves that waits or yields.
+    #[cold]
+    fn go_on_with_owed(&self) -> Option<*mut Runnable> {
+        let item = (sys::now() < self.owed_until.get()).then(|| self.pop_backlog()).flatten();
+        if item.is_none() {
+            self.owed.store(false, Ordering::Relaxed);
+        }
+        item
     }
 
     /// Takes a hog, or a fiber of low priority: there is nothing else to do.
     pub(super) fn take_from_backlog(&self, now: u64) -> Option<*mut Runnable> {
-        let item = super::runtime().backlog.pop()?;
+        let item = self.pop_backlog()?;
         self.backlog_turn.set(now);
         self.owed.store(false, Ordering::Relaxed);
         Some(item)
+    }
+
+    fn pop_backlog(&self) -> Option<*mut Runnable> {
+        super::runtime().backlog.pop(|freed| self.push(freed))
     }
 
     /// Says that the outside world has been looked at.

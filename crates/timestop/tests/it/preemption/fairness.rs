@@ -122,6 +122,17 @@ fn a_hog_gets_its_slice_beside_those_who_never_rest() {
                 pongs.recv().expect("they are answered");
             }
         });
+        // They give way to hogs, again and again, and take nothing from what those are owed.
+        let yielders: Vec<_> = (0..10)
+            .map(|_| {
+                let stop = stop.clone();
+                timestop::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        timestop::yield_now();
+                    }
+                })
+            })
+            .collect();
         let hog = timestop::spawn(move || {
             (0..rounds).for_each(|_| work(10));
         });
@@ -135,8 +146,41 @@ fn a_hog_gets_its_slice_beside_those_who_never_rest() {
         stop.store(true, Ordering::Relaxed);
         asks.join().expect("no panic");
         answers.join().expect("no panic").expect("we listened");
+        yielders.into_iter().for_each(|fiber| fiber.join().expect("no panic"));
         hog.join().expect("no panic");
         assert!(through, "50 ms of computing are not over after {used:?} of CPU time");
+    });
+}
+
+#[test]
+fn a_yield_is_no_hogs_matter() {
+    // Those who yield a few times before they wait, as locks do, are in turn with the others, although hogs wait for
+    // which there is hardly ever time.
+    alone_with(&[ONE], || {
+        let hogs = Hogs::start(2, |_, _| work(100)).run();
+        let stop = Arc::new(AtomicBool::new(false));
+        let restless: Vec<_> = (0..2)
+            .map(|_| {
+                let stop = stop.clone();
+                timestop::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        timestop::spawn(|| ()).join().expect("no panic");
+                    }
+                })
+            })
+            .collect();
+        let begin = cpu_time();
+        let rounds = 200;
+        for _ in 0..rounds {
+            (0..8).for_each(|_| timestop::yield_now());
+            timestop::spawn(|| ()).join().expect("no panic");
+        }
+        // Each waited for the hogs' next slice, a tenth of a second or more, if it was queued with them.
+        let used = cpu_time() - begin;
+        assert!(used < Duration::from_millis(10) * rounds, "{used:?} for {rounds} rounds");
+        stop.store(true, Ordering::Relaxed);
+        restless.into_iter().for_each(|fiber| fiber.join().expect("no panic"));
+        hogs.end();
     });
 }
 
