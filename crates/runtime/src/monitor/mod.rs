@@ -34,7 +34,7 @@ use crate::fiber::FiberRef;
 use crate::preempt::{self, Why};
 use crate::reactor::descriptor;
 use crate::report::{self, HogReports};
-use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on};
+use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on, worker};
 use crate::{clock, deadlock, sys};
 
 /// How often the monitor looks, in nanoseconds.
@@ -200,7 +200,8 @@ impl Monitor {
             }
             let over = watch.used() >= runtime.settings.slice;
             let computes = fiber.is_hog() || watch.used() >= GRACE;
-            let turn = computes && due > 0 && !worker.owed.load(Ordering::Relaxed);
+            let owed = worker.owed.load(Ordering::Relaxed) && watch.lasted() < worker::owed();
+            let turn = computes && due > 0 && !owed;
             if lasts && watch.stands && carrier.is_blocked() == Some(true) {
                 hand_off(runtime, worker, carrier, now);
             } else if runtime.settings.chaos != 0 {

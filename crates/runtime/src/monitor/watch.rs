@@ -92,7 +92,12 @@ impl Watch {
 
     /// What the run has used of its fiber's slice, in nanoseconds of CPU time.
     pub(super) fn used(&self) -> u64 {
-        self.base + self.cpu_seen.saturating_sub(self.cpu_before)
+        self.base + self.lasted()
+    }
+
+    /// CPU time of the run, in nanoseconds.
+    pub(super) fn lasted(&self) -> u64 {
+        self.cpu_seen.saturating_sub(self.cpu_before)
     }
 }
 

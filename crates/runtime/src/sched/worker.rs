@@ -30,8 +30,9 @@ const GLOBAL_INTERVAL: u32 = 61;
 const POLL_INTERVAL: u64 = 20_000;
 /// … but after so long at the latest, in nanoseconds of the coarse clock, however few its switches.
 const POLL_AT_LATEST: u64 = 1_000_000;
-/// Hogs get a turn after so long at the latest, in nanoseconds: one slice of 10 ms in 100.
+/// Hogs get a turn after so long at the latest, in nanoseconds, and for so long: one slice of 10 ms in 100.
 const BACKLOG_INTERVAL: u64 = 90_000_000;
+const OWED_AT_MOST: u64 = 10_000_000;
 /// How much it takes from the global queue at once.
 const SHARE: usize = 32;
 
@@ -243,7 +244,7 @@ impl Worker {
         }
         let item = self.take_from_backlog(now)?;
         self.owed.store(true, Ordering::Relaxed);
-        self.owed_until.set(now + super::runtime().settings.slice);
+        self.owed_until.set(now + owed());
         Some(item)
     }
 
@@ -375,6 +376,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// What those in the backlog are owed at a time, in nanoseconds: a slice, unless that is a long one.
+pub(crate) fn owed() -> u64 {
+    super::runtime().settings.slice.min(OWED_AT_MOST)
 }
 
 /// First function of a fiber that was a task.
