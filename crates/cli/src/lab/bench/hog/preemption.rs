@@ -79,7 +79,9 @@ fn compare(
         }
     }
     let cost = costs.median().ok_or_else(|| {
-        format!("{interruptions} interruptions in {turns} turns, {moved} of them on other OS threads")
+        format!(
+            "{interruptions} interruptions in {turns} turns, {moved} of them on other OS threads"
+        )
     })?;
     Ok(Measured::new(cost)
         .with("lost_percent", shares.median().unwrap_or_default())
