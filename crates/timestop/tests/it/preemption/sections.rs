@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs, panic, thread};
 
+use rustix::thread::gettid;
 use timestop::without_preemption;
 
 use super::{
@@ -77,6 +78,26 @@ fn handed_off_after_two_slices() {
         // It was asked again and again before.
         assert!(after.refusals.disabled >= before.refusals.disabled + 2, "{after:?}");
         other.join().expect("no panic");
+    });
+}
+
+#[test]
+fn pinned() {
+    // Resumed on another OS thread it would find out; it is handed off instead.
+    alone(2, || {
+        let hogs = Hogs::start(3, |index, _| {
+            let _pin = timestop::pin();
+            let own = gettid();
+            for _ in 0..20 {
+                black_box(compute(index as u64, 50));
+                assert_eq!(gettid(), own, "a pinned fiber was moved");
+            }
+        });
+        for _ in 0..3 {
+            others_go_on();
+        }
+        hogs.end();
+        assert!(timestop::stats().refusals.pinned > 0);
     });
 }
 
