@@ -227,7 +227,7 @@ fn carry<T: 'static>(
 /// and then once more, from whoever has it to whoever is spare.
 #[test]
 fn loom_hand_off() {
-    explore(3, || {
+    explore(2, || {
         let (world, worker) = (World::new(), Worker::new(false));
         let (stuck, spare) = (Carrier::new(), Carrier::new());
         worker.give(stuck);
