@@ -95,8 +95,8 @@ fn is_certain(runtime: &Runtime) -> bool {
 /// Every OS thread is the runtime's and idle, or waits for a fiber.
 fn all_threads_wait(runtime: &Runtime) -> bool {
     let idle = runtime.workers.len() + runtime.spares.waiting();
-    let ours = runtime.spares.carriers() + crate::start::housekeepers();
-    idle == runtime.spares.carriers()
+    let ours = runtime.carriers.living() + crate::start::housekeepers();
+    idle == runtime.carriers.living()
         && number_in_status("Threads:", 10)
             == Some((ours + OUTSIDE.load(Ordering::SeqCst)) as u64)
 }

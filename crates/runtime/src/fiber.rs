@@ -25,6 +25,8 @@ pub struct Runnable {
     pub(crate) kind: Kind,
     /// Which queue it waits in. Set before it is first queued.
     pub(crate) priority: Cell<Priority>,
+    /// It waits behind hogs because it lets them go first, and is none.
+    pub(crate) gives_way: Cell<bool>,
 }
 
 /// Whose turn it is first, when several fibers can run. After Erlang's process priorities.
@@ -37,8 +39,9 @@ pub enum Priority {
     Normal = 0,
     /// When no other fiber wants to run, and one turn in eight of those that compute for long.
     Low = 1,
-    /// Before all others that wait. It does not interrupt who runs within its slice, and one that
-    /// itself computes for longer than a slice loses the privilege until it next blocks.
+    /// Before all others that wait, but for one turn in 61. It does not interrupt who runs within its
+    /// slice; one that itself computes for longer than a slice loses the privilege until it next blocks,
+    /// and one that yields is in turn with the others.
     High = 2,
 }
 
@@ -69,6 +72,7 @@ impl Task {
                 next: Cell::new(std::ptr::null_mut()),
                 kind: Kind::Task,
                 priority: Cell::new(Priority::Normal),
+                gives_way: Cell::new(false),
             },
             run,
             id: next_id(),
@@ -195,6 +199,8 @@ pub struct Fiber {
     pub(crate) hog: AtomicBool,
     /// That it computes for long has been told.
     pub(crate) told: AtomicBool,
+    /// How often it has yielded since it last blocked. Its own.
+    pub(crate) yields: Cell<u32>,
     /// While not 0 it is not preempted.
     unpreemptible: AtomicU32Plain,
     /// What it has used of its slice, in nanoseconds of CPU time. The monitor's.
@@ -326,6 +332,8 @@ impl FiberRef {
         // SAFETY: a plain field that nobody reads while the entry is not queued.
         unsafe { kind.write(Kind::Fiber) };
         fiber.runnable.priority.set(Priority::Normal);
+        fiber.runnable.gives_way.set(false);
+        fiber.yields.set(0);
         // SAFETY: nobody switches to or from a fiber that does not exist yet.
         unsafe { fiber.context.get().write(Context::empty(fs)) };
         fiber.id.store(id, Ordering::Relaxed);
@@ -437,13 +445,13 @@ impl FiberRef {
     pub(crate) fn enter(self) -> (&'static Carrier, Option<&'static crate::sched::Worker>) {
         current::set_shut(true);
         let carrier = self.carrier();
-        (carrier, carrier.enter())
+        (carrier, carrier.lease.enter())
     }
 
     /// The fiber's code leaves the runtime, on whichever carrier it is now.
     #[inline(always)]
     pub(crate) fn leave(self) {
-        self.carrier().owner.leave();
+        self.carrier().lease.leave();
         current::set_shut(false);
     }
 

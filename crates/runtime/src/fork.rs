@@ -92,7 +92,7 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     sched::replace(runtime);
     if let Some(fiber) = caller {
         fiber.carrier().adopt(&runtime.workers[0]);
-        runtime.spares.count_carrier();
+        runtime.carriers.count();
         runtime.counters.spawned();
         crate::signal::set_main_fiber(caller);
     }

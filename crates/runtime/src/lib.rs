@@ -15,10 +15,14 @@ mod sync;
 #[cfg(loom)]
 #[allow(dead_code)] // the models use a part of each
 mod sched {
+    #[cfg(test)]
+    mod hand_off_model;
     mod idle;
+    mod lease;
     mod owner;
     mod parker;
     mod run_queue;
+    mod spare_list;
     mod state;
 }
 

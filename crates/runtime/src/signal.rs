@@ -38,7 +38,7 @@ pub enum Ran {
 pub fn may_run_handlers() -> bool {
     current::depth() == 0
         && !current::is_shut()
-        && FiberRef::current().is_none_or(|fiber| !fiber.carrier().owner.in_runtime())
+        && FiberRef::current().is_none_or(|fiber| !fiber.carrier().lease.in_runtime())
 }
 
 /// Whether the calling OS thread is one of the runtime's, outside of any fiber.

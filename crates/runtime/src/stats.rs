@@ -131,7 +131,7 @@ pub fn stats() -> Stats {
     let Some(runtime) = crate::sched::started() else { return Stats::default() };
     let mut stats = Stats {
         workers: runtime.workers.len() as u64,
-        os_threads: (runtime.spares.carriers() + crate::start::housekeepers()) as u64,
+        os_threads: (runtime.carriers.living() + crate::start::housekeepers()) as u64,
         ..Stats::default()
     };
     let mut ended = 0;

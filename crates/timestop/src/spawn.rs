@@ -72,11 +72,11 @@ impl Builder {
 
     /// Whose turn it is first, when several fibers can run.
     ///
-    /// `High` goes before all that wait, `Low` after all, but for one turn in eight of those that
-    /// compute for long and at least one slice in 100 ms a worker, so that nobody starves. It is no
-    /// promise of time: a fiber of high priority does not interrupt one that runs within its slice,
-    /// loses the privilege while it computes for longer than a slice itself, and gains nothing in locks
-    /// (priorities are not inherited).
+    /// `High` goes before all that wait, but for one turn in 61; `Low` after all, but for one turn in
+    /// eight of those that compute for long and at least one slice in 100 ms a worker. So nobody starves.
+    /// It is no promise of time: a fiber of high priority does not interrupt one that runs within its
+    /// slice, loses the privilege while it computes for longer than a slice itself, is in turn with the
+    /// others when it yields, and gains nothing in locks (priorities are not inherited).
     ///
     /// Source: Erlang's `process_flag(priority, low | normal | high)`.
     pub fn priority(mut self, priority: Priority) -> Self {

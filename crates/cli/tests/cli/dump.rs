@@ -177,6 +177,6 @@ int main(void) {
 "#,
         &[],
     );
-    let fibers = program.on_fibers_with(&DUMPS);
+    let fibers = program.on_fibers();
     assert!(fibers.status.success(), "{}\n{}", fibers.status, text(&fibers.stderr));
 }

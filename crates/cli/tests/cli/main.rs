@@ -5,6 +5,7 @@ mod check;
 mod children;
 mod dump;
 mod fallback;
+mod hogs;
 mod lab;
 mod limits;
 mod preemption;

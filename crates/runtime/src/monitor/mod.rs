@@ -11,7 +11,7 @@
 //! | is blocked in the kernel | somebody waits | the worker is handed to a spare carrier |
 //! | is a hog's, or takes longer than [`GRACE`] | somebody interactive waits | it is preempted, and goes on soon |
 //! | has used its slice | anybody waits | the fiber is preempted, and queues behind other hogs |
-//! | was asked two slices ago | | the worker is handed off |
+//! | was asked to, and went on for two slices | | the worker is handed off |
 //!
 //! A fiber that was handed off and computes is preempted back into a queue (`Detached`).
 //!
@@ -33,7 +33,7 @@ use crate::fiber::FiberRef;
 use crate::preempt::{self, Why};
 use crate::reactor::descriptor;
 use crate::report::{self, HogReports};
-use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on};
+use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on, worker};
 use crate::{clock, deadlock, sites, sys};
 
 /// How often the monitor looks, in nanoseconds.
@@ -194,8 +194,9 @@ impl Monitor {
             }
             let over = watch.used() >= runtime.settings.slice;
             let computes = fiber.is_hog() || watch.used() >= GRACE;
-            let turn = computes && due > 0 && !worker.owed.load(Ordering::Relaxed);
-            if lasts && watch.stands && carrier.is_blocked() {
+            let owed = worker.owed.load(Ordering::Relaxed) && watch.lasted() < worker::owed();
+            let turn = computes && due > 0 && !owed;
+            if lasts && watch.stands && carrier.is_blocked() == Some(true) {
                 hand_off(runtime, worker, carrier, now);
             } else if runtime.settings.chaos != 0 {
                 // Chance preempts, but for who cannot be.
@@ -218,7 +219,7 @@ impl Monitor {
                 continue;
             }
             let since = carrier.detached.look(fiber, now, carrier.cpu_time());
-            if !carrier.is_blocked() {
+            if carrier.is_blocked() != Some(true) {
                 if self.runtime.settings.preempt && !fiber.is_pinned() {
                     preempt::request(carrier, fiber, Why::Slice, false);
                 }
@@ -239,7 +240,7 @@ impl Monitor {
         self.random ^= self.random << 17;
         let workers = &self.runtime.workers;
         if let Some((carrier, fiber)) = workers[self.random as usize % workers.len()].run()
-            && !carrier.is_blocked()
+            && carrier.is_blocked() != Some(true)
         {
             preempt::request(carrier, fiber, Why::Chance, false);
         }
@@ -366,7 +367,7 @@ fn detached(runtime: &Runtime) -> impl Iterator<Item = (&'static Carrier, FiberR
     runtime
         .carriers
         .iter()
-        .filter(|carrier| carrier.owner.is_taken())
+        .filter(|carrier| carrier.lease.is_taken())
         .filter_map(|carrier| Some((carrier, carrier.running()?)))
 }
 
@@ -381,17 +382,15 @@ fn preempt(
     (over, now): (bool, u64),
 ) -> bool {
     let settings = &runtime.settings;
-    let refused = watch.asked != 0 && now - watch.asked >= 2 * settings.slice;
+    let blind = carrier.is_blocked().is_none();
+    let refused = watch.has_not_followed(2 * settings.slice, blind, now);
     if refused || !settings.preempt || preempt::signal() == 0 {
         hand_off(runtime, worker, carrier, now);
         return true;
     }
-    if watch.asked == 0 {
-        watch.asked = now;
-    } else if now - watch.last_asked < AGAIN {
+    if !watch.ask(now) {
         return false;
     }
-    watch.last_asked = now;
     fiber.set_slice_used(watch.used());
     let tell = over
         && settings.hogs == HogReports::Warn
@@ -407,7 +406,7 @@ fn hand_off(runtime: &Runtime, worker: &'static Worker, carrier: &Carrier, now: 
     carrier.detached.begin(now, carrier.cpu_time());
     runtime.detached.fetch_add(1, Ordering::Relaxed);
     let fiber = carrier.running();
-    if carrier.retake() {
+    if carrier.lease.retake() {
         if let Some(fiber) = fiber {
             sites::handed_off(fiber, carrier.thread_id());
         }

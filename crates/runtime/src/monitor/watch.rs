@@ -1,6 +1,7 @@
 //! What the monitor knows of one worker, and of a carrier whose worker it has taken.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use crate::fiber::FiberRef;
 use crate::sched::{Carrier, Worker};
@@ -23,10 +24,11 @@ pub(super) struct Watch {
     pub(super) looks: u32,
     /// The OS thread has used no CPU time since the look before: it may be blocked, or descheduled.
     pub(super) stands: bool,
-    /// When its preemption was first asked for; 0 if it was not.
-    pub(super) asked: u64,
+    /// When its preemption was first asked for, and what of its slice it had used then. No time if it was
+    /// not.
+    asked: Option<(u64, u64)>,
     /// And last.
-    pub(super) last_asked: u64,
+    last_asked: u64,
 }
 
 impl Watch {
@@ -69,18 +71,43 @@ impl Watch {
         *self = Self { looked: now, ..Self::default() };
     }
 
+    /// Its preemption is to be asked for. False if that was done a moment ago.
+    pub(super) fn ask(&mut self, now: u64) -> bool {
+        if self.asked.is_some() && now - self.last_asked < super::AGAIN {
+            return false;
+        }
+        self.asked.get_or_insert((now, self.used()));
+        self.last_asked = now;
+        true
+    }
+
+    /// Whether it has gone on for so long since its preemption was asked for: of CPU time, since a
+    /// carrier that the kernel has descheduled cannot follow. Where nothing tells blocked from descheduled
+    /// (`blind`) any time counts.
+    pub(super) fn has_not_followed(&self, time: u64, blind: bool, now: u64) -> bool {
+        self.asked.is_some_and(|(asked, used)| {
+            self.used() - used >= time || blind && now - asked >= time
+        })
+    }
+
     /// What the run has used of its fiber's slice, in nanoseconds of CPU time.
     pub(super) fn used(&self) -> u64 {
-        self.base + self.cpu_seen.saturating_sub(self.cpu_before)
+        self.base + self.lasted()
+    }
+
+    /// CPU time of the run, in nanoseconds.
+    pub(super) fn lasted(&self) -> u64 {
+        self.cpu_seen.saturating_sub(self.cpu_before)
     }
 }
 
-/// What the monitor knows of a carrier that runs a fiber without a worker. Begun by the monitor, or by a
-/// fiber that gives its worker away ([`crate::retire`]): so the words are atomic, though nothing follows
-/// from one about another.
+/// What the monitor knows of a carrier that runs a fiber without a worker.
+///
+/// The monitor's, but for [`begin`](Self::begin) of a carrier that gives its worker away itself. Should a
+/// look at an earlier time without a worker be under way then, the first look comes too soon or too late.
 #[derive(Debug, Default)]
 pub(crate) struct Detached {
-    /// When the worker was taken; 0 while there is nothing to watch.
+    /// Since when.
     since: AtomicU64,
     /// When to look next, and how long after that.
     next: AtomicU64,
@@ -94,7 +121,7 @@ pub(crate) struct Detached {
 const LONGEST_PAUSE: u64 = 64_000_000;
 
 impl Detached {
-    /// The worker has just been taken.
+    /// The worker is about to be taken or given away.
     pub(crate) fn begin(&self, now: u64, cpu: u64) {
         self.since.store(now, Relaxed);
         self.pause.store(super::TICK, Relaxed);
@@ -108,7 +135,7 @@ impl Detached {
         self.next.load(Relaxed)
     }
 
-    /// Looks: how long it has been without a worker. The next look comes after twice the pause.
+    /// Looks: how long it has been without a worker.
     pub(super) fn look(&self, fiber: FiberRef, now: u64, cpu: u64) -> u64 {
         fiber.charge(cpu.saturating_sub(self.cpu_seen.swap(cpu, Relaxed)));
         let pause = self.pause.load(Relaxed);

@@ -109,10 +109,20 @@ unsafe extern "C" fn collect(
 mod tests {
     use super::*;
 
+    unsafe extern "C" {
+        fn __tls_get_addr();
+        fn _Unwind_Backtrace();
+    }
+
     #[test]
-    fn libc_is_found_and_we_are_not_in_it() {
+    fn they_are_found_and_we_are_not_in_them() {
         assert!(look_up());
-        assert!(contain(libc::malloc as *const () as usize));
-        assert!(!contain(libc_is_found_and_we_are_not_in_it as *const () as usize));
+        assert!(contain(libc::malloc as *const () as usize), "libc");
+        assert!(contain(__tls_get_addr as *const () as usize), "the loader");
+        assert!(contain(_Unwind_Backtrace as *const () as usize), "the unwinder");
+        // SAFETY: answers a number: where the kernel has put it.
+        let vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
+        assert!(vdso == 0 || contain(vdso as usize), "the vDSO");
+        assert!(!contain(they_are_found_and_we_are_not_in_them as *const () as usize), "we");
     }
 }

@@ -22,6 +22,7 @@
 mod libraries;
 mod trampoline;
 
+use std::arch::naked_asm;
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -118,7 +119,7 @@ pub(crate) fn install(signal: c_int) {
     SIGNAL.store(signal, Ordering::Relaxed);
     crate::set_own_signal(signal, true);
     // Everything is blocked meanwhile, so that what the handler decides is still so when it returns.
-    let handler = handle as *const () as usize;
+    let handler = entry as *const () as usize;
     action::exchange(signal, Some(Action::on_alternate_stack(handler, libc::SA_RESTART, u64::MAX)));
 }
 
@@ -156,7 +157,7 @@ const RULES: &[Rule] = &[
             current::is_shut()
                 || current::depth() != 0
                 || point.fiber.is_borrowed()
-                || point.fiber.carrier().owner.in_runtime()
+                || point.fiber.carrier().lease.in_runtime()
         },
     },
     Rule {
@@ -212,8 +213,29 @@ pub(crate) fn stack_of(fiber: FiberRef) -> Range<usize> {
     Slot::stack_limit(fiber.slot())..block::stack_top(fiber.slot())
 }
 
-/// What the kernel calls. Reads and writes nothing but the fiber's and the carrier's records, the
-/// interrupted registers, and one word of the fiber's stack.
+/// What the kernel calls. It has cleared the direction flag, but not the one by which a program makes
+/// every access that is not aligned a fault: our code has such.
+#[unsafe(naked)]
+extern "C" fn entry(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    naked_asm!(
+        ".cfi_startproc",
+        "pushfq",
+        ".cfi_adjust_cfa_offset 8",
+        "and dword ptr [rsp], {others}",
+        "popfq",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp {handle}",
+        ".cfi_endproc",
+        others = const !ALIGNMENT_CHECK,
+        handle = sym handle,
+    )
+}
+
+/// Bit 18 of the flags.
+const ALIGNMENT_CHECK: i32 = 1 << 18;
+
+/// Reads and writes nothing but the fiber's and the carrier's records, the interrupted registers, and one
+/// word of the fiber's stack.
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel passes a record.
     if sys::carries(unsafe { &*info }, mark()) {

@@ -138,7 +138,9 @@ pub(super) unsafe extern "C" fn trampoline() {
         ".cfi_rel_offset r15, 0",
         "mov rbp, rsp",
         ".cfi_def_cfa_register rbp",
-        "cld", // functions expect it so
+        // Functions expect the direction flag clear, and may make accesses that are not aligned.
+        "push 0",
+        "popfq",
         "sub rsp, qword ptr [rip + {area}]",
         "and rsp, -64",
         // The header of the area: what is reserved in it must be zero.

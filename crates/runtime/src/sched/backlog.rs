@@ -6,6 +6,9 @@
 //! slice in a while even if there always is. A hog that made way for somebody goes on with the rest of
 //! its slice: it queues in front. One whose slice is over queues at the end, so that hogs share.
 //!
+//! Among the hogs stand those that *give way*: they have yielded many times, perhaps for what a hog
+//! holds. When all hogs in front of such a one have been taken it is in turn again with everybody else.
+//!
 //! One lock for all: what waits here runs for milliseconds, so it is taken seldom.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,7 +73,24 @@ impl Backlog {
         }
     }
 
-    /// Queues a hog, or who has let the hogs go first; in front if the rest of its slice is to come.
+    /// Queues behind all hogs one that gives way to them. False if there are none: it is in turn.
+    pub(super) fn push_behind(&self, item: *mut Runnable, priority: Priority) -> bool {
+        let mut lists = self.lists.lock();
+        if lists.hogs.first().is_none() && lists.low.first().is_none() {
+            return false;
+        }
+        if priority == Priority::Low {
+            lists.low.push_back(item);
+        } else {
+            // SAFETY: the caller gives the item to the queue.
+            unsafe { &*item }.gives_way.set(true);
+            lists.hogs.push_back(item);
+        }
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    /// Queues a hog; in front if the rest of its slice is to come.
     pub(super) fn push_hog(&self, item: *mut Runnable, priority: Priority, in_front: bool) {
         let mut lists = self.lists.lock();
         let list = if priority == Priority::Low { &mut lists.low } else { &mut lists.hogs };
@@ -89,8 +109,9 @@ impl Backlog {
         Some(item)
     }
 
-    /// Takes a hog, or in its turn a fiber of low priority.
-    pub(super) fn pop(&self) -> Option<*mut Runnable> {
+    /// Takes a hog, or in its turn a fiber of low priority. Calls `freed` for those that gave way, and are
+    /// in turn from now on.
+    pub(super) fn pop(&self, mut freed: impl FnMut(*mut Runnable)) -> Option<*mut Runnable> {
         if !self.is_waiting() {
             return None;
         }
@@ -102,7 +123,25 @@ impl Backlog {
         } else {
             lists.hogs.pop().or_else(|| lists.low.pop())
         }?;
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let mut count = 1;
+        let mut in_turn = List::EMPTY;
+        // They give way to low priority too, of which the holder of a lock may be.
+        while lists.low.first().is_none()
+            && lists.hogs.first().is_some_and(|first| first.gives_way.get())
+            && let Some(one) = lists.hogs.pop()
+        {
+            in_turn.push_back(one);
+            count += 1;
+        }
+        self.waiting.fetch_sub(count, Ordering::SeqCst);
+        drop(lists);
+        // SAFETY: taken from the queue: ours.
+        let stop = |item: *mut Runnable| unsafe { &*item }.gives_way.set(false);
+        stop(item);
+        while let Some(one) = in_turn.pop() {
+            stop(one);
+            freed(one);
+        }
         Some(item)
     }
 }
@@ -124,9 +163,50 @@ mod tests {
         backlog.push_hog(a, Priority::Normal, false);
         backlog.push_hog(b, Priority::Normal, false);
         backlog.push_hog(c, Priority::Normal, true);
-        assert_eq!([backlog.pop(), backlog.pop(), backlog.pop()], [Some(c), Some(a), Some(b)]);
+        let pop = || backlog.pop(|_| panic!("nobody gives way"));
+        assert_eq!([pop(), pop(), pop()], [Some(c), Some(a), Some(b)]);
         assert!(backlog.is_empty());
-        assert_eq!(backlog.pop(), None);
+        assert_eq!(pop(), None);
+    }
+
+    #[test]
+    fn who_gives_way_waits_for_the_hogs_before_it_and_for_no_others() {
+        let backlog = Backlog::new();
+        let [hog, other, one, two, late] = items();
+        assert!(!backlog.push_behind(one, Priority::Normal), "there is nobody to give way to");
+        backlog.push_hog(hog, Priority::Normal, false);
+        assert!(backlog.push_behind(one, Priority::Normal));
+        assert!(backlog.push_behind(two, Priority::Normal));
+        backlog.push_hog(other, Priority::Normal, false);
+        assert!(backlog.push_behind(late, Priority::Normal));
+        let mut freed = Vec::new();
+        assert_eq!(backlog.pop(|item| freed.push(item)), Some(hog));
+        assert_eq!(std::mem::take(&mut freed), [one, two]);
+        assert!(!backlog.is_empty());
+        assert_eq!(backlog.pop(|item| freed.push(item)), Some(other));
+        assert_eq!(freed, [late]);
+        assert!(backlog.is_empty());
+        assert!(!backlog.push_behind(one, Priority::Normal));
+    }
+
+    #[test]
+    fn who_gives_way_does_so_to_low_priority() {
+        let backlog = Backlog::new();
+        let [low, one] = items();
+        backlog.push(low, Priority::Low);
+        let mut takes = 0;
+        // Again and again, as who spins for what the other holds.
+        loop {
+            assert!(backlog.push_behind(one, Priority::Normal));
+            takes += 1;
+            let mut freed = 0;
+            if backlog.pop(|_| freed += 1) == Some(low) {
+                assert_eq!(freed, 1);
+                break;
+            }
+        }
+        assert_eq!(takes, LOW_TURN);
+        assert!(backlog.is_empty());
     }
 
     #[test]
@@ -138,7 +218,7 @@ mod tests {
         for hog in hogs {
             backlog.push_hog(hog, Priority::Normal, false);
         }
-        let order: Vec<_> = std::iter::from_fn(|| backlog.pop()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| backlog.pop(|_| {})).collect();
         assert_eq!(order.len(), 17);
         assert_eq!(order.iter().position(|item| *item == low), Some(LOW_TURN as usize - 1));
     }

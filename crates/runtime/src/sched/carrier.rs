@@ -15,8 +15,9 @@ use timestop_fiber::slab::Slot;
 use timestop_fiber::switch::{Context, DEFAULT_CONTROL_WORDS, switch};
 use timestop_fiber::{block, current};
 
-use super::owner::Owner;
+use super::lease::Lease;
 use super::parker::Parker;
+use super::spare_list::Listed;
 use super::worker::Worker;
 use super::runtime;
 use crate::fiber::{Fiber, FiberRef};
@@ -31,9 +32,9 @@ pub(super) enum After {
     Nothing,
     /// It waits: publish it as parked.
     Park,
-    /// It let others go first: queue it at the end.
+    /// It let others go first: queue it at the end, without the privilege that it may have.
     Requeue,
-    /// It let others go first, hogs too: queue it behind them.
+    /// It has let others go first many times: queue it behind the hogs, if there are any.
     Behind,
     /// It was preempted by chance: whoever looks at the global queue next goes on with it.
     Scattered,
@@ -50,10 +51,9 @@ pub(super) enum After {
 pub(crate) struct Carrier {
     /// The loop's registers while a fiber runs, and the OS thread's own thread pointer.
     pub(super) context: UnsafeCell<Context>,
-    pub(crate) owner: Owner,
+    /// The worker it runs.
+    pub(crate) lease: Lease<Worker>,
     pub(super) parker: Parker,
-    /// The worker it runs; null for a spare.
-    pub(super) worker: AtomicPtr<Worker>,
     /// The fiber that runs here; null in the loop. Release and Acquire: who sees a fiber sees `stat` and
     /// `thread_id` too.
     pub(super) running: AtomicPtr<Fiber>,
@@ -65,12 +65,12 @@ pub(crate) struct Carrier {
     /// Its OS thread ends with the fiber that runs there: see [`super::spare::retire`].
     pub(super) retired: Cell<bool>,
     /// Next in the list of spares.
-    pub(super) next_spare: AtomicPtr<Carrier>,
+    next_spare: AtomicPtr<Carrier>,
     /// What the monitor wants of the fiber that runs here.
     pub(crate) request: Request,
     /// Why the fiber here is being preempted: from the signal handler to the scheduler.
     pub(crate) why: Cell<Why>,
-    /// What the monitor knows of a carrier whose worker it has taken.
+    /// What the monitor knows of a carrier that has lost its worker.
     pub(crate) detached: Detached,
 }
 
@@ -80,13 +80,18 @@ unsafe impl Sync for Carrier {}
 // SAFETY: as above.
 unsafe impl Send for Carrier {}
 
+impl Listed for Carrier {
+    fn next_spare(&self) -> &AtomicPtr<Self> {
+        &self.next_spare
+    }
+}
+
 impl Carrier {
     pub(super) fn new() -> Self {
         Self {
             context: UnsafeCell::new(Context::empty(0)),
-            owner: Owner::new(),
+            lease: Lease::new(),
             parker: Parker::new(),
-            worker: AtomicPtr::new(std::ptr::null_mut()),
             running: AtomicPtr::new(std::ptr::null_mut()),
             left: Cell::new(std::ptr::null_mut()),
             after: Cell::new(After::Nothing),
@@ -98,26 +103,6 @@ impl Carrier {
             why: Cell::new(Why::Slice),
             detached: Detached::default(),
         }
-    }
-
-    /// The worker, for code that knows it has not been taken away.
-    #[inline(always)]
-    pub(super) fn worker(&self) -> Option<&'static Worker> {
-        // SAFETY: workers are never freed.
-        unsafe { self.worker.load(Ordering::Relaxed).as_ref() }
-    }
-
-    /// A fiber's code enters the runtime: its worker, if the monitor has not given it to another.
-    #[inline(always)]
-    pub(crate) fn enter(&self) -> Option<&'static Worker> {
-        if self.owner.enter() { self.worker() } else { self.lose_worker() }
-    }
-
-    /// The monitor has given the worker to another carrier.
-    #[cold]
-    fn lose_worker(&self) -> Option<&'static Worker> {
-        self.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
-        None
     }
 
     /// Whether it is this fiber that runs here.
@@ -139,15 +124,14 @@ impl Carrier {
     /// In the child of a fork, on the thread that goes on: this carrier gets the worker of a fresh
     /// runtime.
     pub(crate) fn adopt(&'static self, worker: &'static Worker) {
-        self.owner.reset();
+        self.lease.grant(worker);
         self.retired.set(false);
-        self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
         self.next_spare.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.thread_id.set(crate::sys::thread_id());
         self.stat.set(crate::sys::open_own_stat()); // the old one is closed
         runtime().carriers.add(self);
-        self.owner.leave();
+        self.lease.leave();
     }
 
     /// The fiber that runs here; `None` in the loop.
@@ -160,14 +144,9 @@ impl Carrier {
         crate::sys::cpu_time(self.thread_id())
     }
 
-    /// Whether the kernel has put the OS thread to sleep.
-    pub(crate) fn is_blocked(&self) -> bool {
-        crate::sys::is_blocked(self.stat.get()).unwrap_or(false)
-    }
-
-    /// The monitor takes the worker away, unless the carrier is in the runtime.
-    pub(crate) fn retake(&self) -> bool {
-        self.owner.retake()
+    /// Whether the kernel has put the OS thread to sleep; `None` where that cannot be known.
+    pub(crate) fn is_blocked(&self) -> Option<bool> {
+        crate::sys::is_blocked(self.stat.get())
     }
 
     /// Goes from the running fiber's stack to the next fiber's, or to the loop's. Comes back when
@@ -213,7 +192,7 @@ impl Carrier {
     fn prepare(&self, fiber: FiberRef) -> *const Context {
         fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         self.running.store(fiber.as_pointer(), Ordering::Release);
-        if let Some(worker) = self.worker() {
+        if let Some(worker) = self.lease.worker() {
             let switches = worker.switches.load(Ordering::Relaxed);
             worker.switches.store(switches + 1, Ordering::Relaxed);
         }
@@ -251,10 +230,17 @@ impl Carrier {
                     self.queue(left);
                 }
             }
-            After::Requeue => self.queue(left),
-            After::Behind => queue_hog(left, false),
+            After::Requeue => self.queue_in_turn(left),
+            After::Behind => {
+                let (item, priority) = (left.as_runnable(), left.runnable.priority.get());
+                if runtime().backlog.push_behind(item, priority) {
+                    super::notify();
+                } else {
+                    self.queue_in_turn(left);
+                }
+            }
             After::Scattered => {
-                if super::enqueue(None, left.as_runnable()) {
+                if super::enqueue_in_turn(None, left.as_runnable()) {
                     super::notify();
                 }
             }
@@ -265,7 +251,13 @@ impl Carrier {
     }
 
     fn queue(&self, fiber: FiberRef) {
-        if super::enqueue(self.worker(), fiber.as_runnable()) {
+        if super::enqueue(self.lease.worker(), fiber.as_runnable()) {
+            super::notify();
+        }
+    }
+
+    fn queue_in_turn(&self, fiber: FiberRef) {
+        if super::enqueue_in_turn(self.lease.worker(), fiber.as_runnable()) {
             super::notify();
         }
     }
@@ -277,7 +269,7 @@ impl Carrier {
         let slot = fiber.slot();
         // SAFETY: the fiber has ended; its record is ours until the slot is given back.
         let class = unsafe { slot.as_ref() }.class();
-        super::give_slot(self.worker(), slot, class);
+        super::give_slot(self.lease.worker(), slot, class);
     }
 }
 
@@ -312,8 +304,8 @@ impl Carrier {
         self.stat.set(crate::sys::open_own_stat());
         crate::overflow::prepare_thread();
         runtime().carriers.add(self);
-        self.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Release);
+        self.lease.grant(worker);
         self.running.store(fiber.as_pointer(), Ordering::Release);
         fiber.carrier.store(std::ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         let own = timestop_fiber::switch::thread_pointer();

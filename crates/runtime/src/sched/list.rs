@@ -16,6 +16,12 @@ impl List {
     pub(super) const EMPTY: Self =
         Self { first: std::ptr::null_mut(), last: std::ptr::null_mut() };
 
+    /// The first of them.
+    pub(super) fn first(&self) -> Option<&Runnable> {
+        // SAFETY: null, or the queue's.
+        unsafe { self.first.as_ref() }
+    }
+
     pub(super) fn push_back(&mut self, item: *mut Runnable) {
         // SAFETY: the caller gives the item to the queue.
         unsafe { &*item }.next.set(std::ptr::null_mut());

@@ -2,23 +2,26 @@
 //!
 //! - [`worker`]: run queue, LIFO slot, timers, stacks of one worker.
 //! - [`carrier`]: the switches, and what is done with the fiber that was left.
-//! - [`owner`]: who may touch a worker, the carrier or the monitor.
+//! - [`lease`]: which worker a carrier runs; [`owner`]: whether the monitor may take it away.
 //! - [`run_queue`], [`injector`]: local and global queue; [`list`]: how the latter is linked.
 //! - [`backlog`]: who computes for long, and who has another priority.
 //! - [`idle`], [`parker`]: sleeping and waking without losing work.
 //! - [`state`]: parking and waking one fiber.
-//! - [`spare`]: carriers without a worker, for hand-offs. - [`crew`]: the OS threads at the start.
+//! - [`spare`]: carriers without a worker, for hand-offs; [`spare_list`]: where they wait.
+//! - [`crew`]: the OS threads at the start.
 
 pub(crate) mod backlog;
 pub(crate) mod carrier;
 pub(crate) mod crew;
 pub(crate) mod idle;
 pub(crate) mod injector;
+pub(crate) mod lease;
 mod list;
 pub(crate) mod owner;
 pub(crate) mod parker;
 pub(crate) mod run_queue;
 pub(crate) mod spare;
+pub(crate) mod spare_list;
 pub(crate) mod state;
 pub(crate) mod worker;
 
@@ -31,6 +34,7 @@ use backlog::Backlog;
 use crew::Crew;
 use idle::Idle;
 use injector::Injector;
+use spare_list::SpareList;
 use timestop_fiber::fault::{self, Fault};
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
@@ -54,7 +58,7 @@ pub(crate) struct Runtime {
     pub(crate) idle: Idle,
     /// Carriers asleep with their workers.
     sleepers: Lock<Vec<&'static Carrier>>,
-    pub(crate) spares: spare::Spares,
+    pub(crate) spares: SpareList<Carrier>,
     /// All carriers there are.
     pub(crate) carriers: spare::Census,
     /// Carriers whose worker was taken while a fiber runs on them.
@@ -87,7 +91,7 @@ impl Runtime {
             backlog: Backlog::new(),
             idle: Idle::new(),
             sleepers: Lock::new(Vec::with_capacity(count)),
-            spares: spare::Spares::new(),
+            spares: SpareList::new(spare::wanted(count)),
             carriers: spare::Census::new(settings.carriers),
             detached: AtomicUsize::new(0),
             reactor,
@@ -204,7 +208,7 @@ fn carry_this_thread(worker: &'static Worker, Place { loop_slot, record }: Place
     runtime().counters.spawned();
     // SAFETY: we run on this carrier's thread, and its loop has not started.
     unsafe { carrier.begin_here(worker, loop_slot, fiber) };
-    runtime().spares.count_carrier();
+    runtime().carriers.count();
 }
 
 /// An inconsistency that must not be survived: one line, and abort.
@@ -256,11 +260,7 @@ fn wake_one(runtime: &'static Runtime) {
 
 /// Gives a carrier its token, and makes it see it.
 pub(crate) fn wake_carrier(runtime: &Runtime, carrier: &Carrier) {
-    match carrier.parker.wake() {
-        parker::Call::Nothing => {}
-        parker::Call::Futex => carrier.parker.call_futex(),
-        parker::Call::Poller => runtime.reactor.interrupt(),
-    }
+    carrier.parker.call(|| runtime.reactor.interrupt());
 }
 
 /// Queues something runnable: next to run here if a worker is at hand, else globally.
@@ -285,9 +285,22 @@ pub(crate) fn schedule(worker: Option<&Worker>, item: *mut Runnable) {
 
 /// Queues at the end of where it belongs. True if nobody in particular will come for it.
 pub(crate) fn enqueue(worker: Option<&Worker>, item: *mut Runnable) -> bool {
-    let runtime = runtime();
     // SAFETY: a runnable that the caller queues is valid.
     let priority = unsafe { &*item }.priority.get();
+    enqueue_as(priority, worker, item)
+}
+
+/// Queues behind the others one that lets them go first. High priority is no help to it: two of that
+/// kind that spin for a lock would keep its holder waiting for ever.
+fn enqueue_in_turn(worker: Option<&Worker>, item: *mut Runnable) -> bool {
+    // SAFETY: as above.
+    let priority = unsafe { &*item }.priority.get();
+    let priority = if priority == Priority::High { Priority::Normal } else { priority };
+    enqueue_as(priority, worker, item)
+}
+
+fn enqueue_as(priority: Priority, worker: Option<&Worker>, item: *mut Runnable) -> bool {
+    let runtime = runtime();
     match worker {
         _ if priority != Priority::Normal => runtime.backlog.push(item, priority),
         Some(worker) => {
@@ -309,11 +322,11 @@ pub(crate) fn with_worker<R>(body: impl FnOnce(Option<&'static Worker>) -> R) ->
     }
     current::set_shut(true);
     let carrier = fiber.carrier();
-    if carrier.owner.in_runtime() {
+    if carrier.lease.in_runtime() {
         current::set_shut(false);
         return body(None);
     }
-    let result = body(carrier.enter());
+    let result = body(carrier.lease.enter());
     fiber.leave();
     result
 }
@@ -355,12 +368,18 @@ fn leave(fiber: FiberRef, after: After) {
         fiber.hog.store(false, Ordering::Relaxed);
         fiber.set_slice_used(0);
     }
+    fiber.yields.set(0);
     carrier.leave_fiber(fiber, worker.and_then(Worker::next_fiber), after);
 }
 
+/// Yields of a fiber that does not block in between, before it gives way to hogs. Locks that yield before
+/// they sleep do so less often.
+const MANY_YIELDS: u32 = 16;
+
 /// Lets the others go first. Returns at once where nobody waits.
 ///
-/// Hogs go first too: whoever yields in a loop may wait for what a preempted fiber holds.
+/// Of one that does so [again and again](MANY_YIELDS) hogs go first too: it may wait for what a preempted
+/// fiber holds.
 pub fn yield_now() {
     let Some(fiber) = FiberRef::current().filter(|fiber| fiber.may_suspend()) else {
         sys::yield_thread();
@@ -368,7 +387,10 @@ pub fn yield_now() {
     };
     let (carrier, worker) = fiber.enter();
     let backlog = runtime().backlog.is_waiting();
-    let after = if backlog { After::Behind } else { After::Requeue };
+    let yields = fiber.yields.get().saturating_add(1);
+    fiber.yields.set(yields);
+    let gives_way = backlog && yields > MANY_YIELDS;
+    let after = if gives_way { After::Behind } else { After::Requeue };
     match worker.map(Worker::next_fiber) {
         None => carrier.leave_fiber(fiber, None, after),
         Some(Some(next)) => carrier.leave_fiber(fiber, Some(next), after),
@@ -534,7 +556,7 @@ fn poll_briefly(worker: &Worker, now: u64) {
 /// What a carrier's OS thread does until it retires: run its worker, or wait as a spare for one.
 pub(crate) fn carrier_loop(carrier: &'static Carrier) {
     loop {
-        let Some(worker) = carrier.worker() else {
+        let Some(worker) = carrier.lease.worker() else {
             if carrier.retired.get() {
                 return spare::gone(carrier);
             }

@@ -49,7 +49,8 @@ impl Owner {
     pub(crate) fn enter(&self) -> bool {
         self.place.store(RUNTIME, Ordering::Relaxed);
         light_barrier();
-        self.claim.load(Ordering::Acquire) == NONE || self.settle()
+        // Relaxed: a monitor that stepped back has touched nothing.
+        self.claim.load(Ordering::Relaxed) == NONE || self.settle()
     }
 
     #[cold]
@@ -100,7 +101,9 @@ impl Owner {
     /// The carrier, in the runtime and without a worker, is about to be given one.
     pub(crate) fn reset(&self) {
         self.place.store(RUNTIME, Ordering::Relaxed);
-        self.claim.store(NONE, Ordering::Release);
+        // Relaxed: it has been in the runtime since it lost its worker, and was seen to be there by the
+        // barrier of whoever takes that from now on.
+        self.claim.store(NONE, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The word says which, so that a waker makes the one system call that helps, and none where the
 //! carrier is awake: it then finds the token before it sleeps.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{Futex, Ordering};
 
 const AWAKE: u32 = 0;
 const TOKEN: u32 = 1;
@@ -12,7 +12,7 @@ const POLLING: u32 = 3;
 
 /// One sleeper's word.
 #[derive(Debug)]
-pub(crate) struct Parker(AtomicU32);
+pub(crate) struct Parker(Futex);
 
 /// What a waker has to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) enum Call {
 
 impl Parker {
     pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(AWAKE))
+        Self(Futex::new(AWAKE))
     }
 
     /// The owner is about to sleep. False if a token was there: it is used up.
@@ -64,22 +64,23 @@ impl Parker {
             _ => Call::Nothing,
         }
     }
-}
 
-#[cfg(not(loom))]
-impl Parker {
-    /// Sleeps on the futex until woken or `deadline`. After [`prepare`](Self::prepare)`(false)`.
-    pub(crate) fn sleep(&self, deadline: Option<u64>) {
-        while self.is_asleep() {
-            if let Err(libc::ETIMEDOUT) = crate::sys::futex_wait(&self.0, ASLEEP, deadline) {
-                return;
-            }
+    /// Leaves a token and makes the call that it takes; `interrupt` is how epoll is made to return.
+    pub(crate) fn call(&self, interrupt: impl FnOnce()) {
+        match self.wake() {
+            Call::Nothing => {}
+            Call::Futex => self.0.wake(),
+            Call::Poller => interrupt(),
         }
     }
 
-    /// Makes the call that [`wake`](Self::wake) asks for on the futex.
-    pub(crate) fn call_futex(&self) {
-        crate::sys::futex_wake(self.0.as_ptr() as usize, 1);
+    /// Sleeps on the futex until woken or `deadline`. After [`prepare`](Self::prepare)`(false)`.
+    pub(crate) fn sleep(&self, deadline: Option<u64>) {
+        while self.is_asleep() {
+            if !self.0.wait(ASLEEP, deadline) {
+                return;
+            }
+        }
     }
 }
 

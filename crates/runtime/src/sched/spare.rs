@@ -7,155 +7,90 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use timestop_fiber::lock::Lock;
 use timestop_fiber::switch;
 
 use super::{Carrier, Worker, runtime, wake_carrier};
 use crate::{FiberRef, sys};
 
-/// Spares that are kept ready at least.
-fn wanted() -> usize {
-    runtime().workers.len().clamp(2, 16)
-}
-
-#[derive(Debug)]
-struct List(*mut Carrier);
-
-// SAFETY: carriers are never freed, and a listed one belongs to the list.
-unsafe impl Send for List {}
-
-/// The spares, and the starter's bell.
-#[derive(Debug)]
-pub(crate) struct Spares {
-    list: Lock<List>,
-    waiting: AtomicUsize,
-    /// How often a carrier has listed itself: one that is taken at once counts too.
-    listed: AtomicUsize,
-    total: AtomicUsize,
-    bell: AtomicU32,
-}
-
-impl Spares {
-    pub(super) fn new() -> Self {
-        Self {
-            list: Lock::new(List(std::ptr::null_mut())),
-            waiting: AtomicUsize::new(0),
-            listed: AtomicUsize::new(0),
-            total: AtomicUsize::new(0),
-            bell: AtomicU32::new(0),
-        }
-    }
-
-    /// All carriers: with workers, spare, or stuck.
-    pub(crate) fn carriers(&self) -> usize {
-        self.total.load(Ordering::Relaxed)
-    }
-
-    /// Carriers that wait for a worker.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    /// One more carrier that was not started here.
-    pub(crate) fn count_carrier(&self) {
-        self.total.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes a spare and has the starter make up for it.
-    pub(crate) fn take(&self) -> Option<&'static Carrier> {
-        let taken = {
-            let mut list = self.list.lock();
-            // SAFETY: carriers are never freed.
-            let carrier = unsafe { list.0.as_ref() };
-            if let Some(carrier) = carrier {
-                list.0 = carrier.next_spare.load(Ordering::Relaxed);
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-            }
-            carrier
-        };
-        if self.waiting.load(Ordering::Relaxed) < wanted() {
-            self.ring();
-        }
-        taken
-    }
-
-    /// Has the starter look what there is to start. Takes no lock.
-    pub(crate) fn ring(&self) {
-        self.bell.fetch_add(1, Ordering::Release);
-        sys::futex_wake(self.bell.as_ptr() as usize, 1);
-    }
-
-    /// Lists a carrier as spare.
-    pub(crate) fn put(&self, carrier: &'static Carrier) {
-        let mut list = self.list.lock();
-        carrier.next_spare.store(list.0, Ordering::Relaxed);
-        list.0 = std::ptr::from_ref(carrier).cast_mut();
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.listed.fetch_add(1, Ordering::Relaxed);
-    }
+/// Spares that are kept ready at least, for so many workers.
+pub(super) fn wanted(workers: usize) -> usize {
+    workers.clamp(2, 16)
 }
 
 /// All carriers, for the monitor to look at. As many places as there may be carriers.
 #[derive(Debug)]
 pub(crate) struct Census {
     places: Box<[AtomicPtr<Carrier>]>,
-    count: AtomicUsize,
+    /// Places given out.
+    given: AtomicUsize,
+    /// Carriers whose OS threads have not ended, those that are about to start included.
+    living: AtomicUsize,
 }
 
 impl Census {
     pub(super) fn new(most: usize) -> Self {
         let places = (0..most).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
-        Self { places, count: AtomicUsize::new(0) }
+        Self { places, given: AtomicUsize::new(0), living: AtomicUsize::new(0) }
     }
 
-    /// One more. Beyond the last place (two may be started at once at the cap) it is not listed.
+    /// How many there are: with workers, spare, or stuck.
+    pub(crate) fn living(&self) -> usize {
+        self.living.load(Ordering::Relaxed)
+    }
+
+    /// One more is about to be.
+    pub(crate) fn count(&self) {
+        self.living.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One is no more.
+    fn uncount(&self) {
+        self.living.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// One more to look at. Beyond the last place (two may be started at once at the cap) it is not
+    /// listed.
     pub(super) fn add(&self, carrier: &'static Carrier) {
-        let at = self.count.fetch_add(1, Ordering::Relaxed);
+        let at = self.given.fetch_add(1, Ordering::Relaxed);
         if let Some(place) = self.places.get(at) {
             place.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Carrier> {
-        let count = self.count.load(Ordering::Relaxed).min(self.places.len());
+        let given = self.given.load(Ordering::Relaxed).min(self.places.len());
         // SAFETY: null, or a carrier, which is never freed.
-        self.places[..count].iter().filter_map(|place| unsafe { place.load(Ordering::Acquire).as_ref() })
+        self.places[..given].iter().filter_map(|place| unsafe { place.load(Ordering::Acquire).as_ref() })
     }
 }
 
 /// Gives a worker to a spare, which wakes up and runs it.
 pub(crate) fn hand_over(worker: &'static Worker, carrier: &'static Carrier) {
-    carrier.owner.reset();
     worker.carrier.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
-    carrier.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Release);
+    carrier.lease.grant(worker);
     wake_carrier(runtime(), carrier);
 }
 
 /// A carrier without a worker waits until it is given one.
 pub(super) fn wait_for_worker(carrier: &'static Carrier) {
-    if carrier.owner.is_taken() {
+    if carrier.lease.is_taken() {
         // The fiber that the monitor watches here without a worker has left.
         runtime().detached.fetch_sub(1, Ordering::Relaxed);
     }
     runtime().spares.put(carrier);
-    while carrier.worker.load(Ordering::Acquire).is_null() {
-        if carrier.parker.prepare(false) {
-            carrier.parker.sleep(None);
-            carrier.parker.finish();
-        }
-    }
+    carrier.lease.wait(&carrier.parker);
 }
 
 /// A carrier, with a worker or as a spare, for an OS thread that is to run [`carrier_main`].
 pub(super) fn new_carrier(worker: Option<&'static Worker>) -> &'static Carrier {
     let carrier: &'static Carrier = Box::leak(Box::new(Carrier::new()));
     if let Some(worker) = worker {
-        carrier.worker.store(std::ptr::from_ref(worker).cast_mut(), Ordering::Relaxed);
         worker.carrier.store(std::ptr::from_ref(carrier).cast_mut(), Ordering::Release);
+        carrier.lease.grant(worker);
     }
-    runtime().spares.count_carrier();
+    runtime().carriers.count();
     carrier
 }
 
@@ -195,12 +130,11 @@ pub fn retire(fiber: FiberRef) -> Result<(), NoCarrier> {
     let until = sys::now() + PATIENCE;
     while !carrier.retired.get() {
         let spare = runtime().spares.take();
-        match (carrier.enter(), spare) {
+        match (carrier.lease.enter(), spare) {
             (Some(worker), Some(spare)) => {
                 carrier.detached.begin(sys::now(), carrier.cpu_time());
-                carrier.owner.give_up();
                 runtime().detached.fetch_add(1, Ordering::Relaxed);
-                carrier.worker.store(std::ptr::null_mut(), Ordering::Relaxed);
+                carrier.lease.give_up();
                 hand_over(worker, spare);
                 carrier.retired.set(true);
             }
@@ -211,7 +145,7 @@ pub fn retire(fiber: FiberRef) -> Result<(), NoCarrier> {
             }
             (Some(_), None) => {}
         }
-        carrier.owner.leave();
+        carrier.lease.leave();
         if !carrier.retired.get() {
             if sys::now() > until {
                 return Err(NoCarrier);
@@ -228,7 +162,7 @@ pub struct NoCarrier;
 
 /// The carrier's OS thread is about to end.
 pub(super) fn gone(carrier: &'static Carrier) {
-    runtime().spares.total.fetch_sub(1, Ordering::Relaxed);
+    runtime().carriers.uncount();
     runtime().detached.fetch_sub(1, Ordering::Relaxed);
     carrier.stat.get().close(); // kept: the monitor may be about to look at it
 }
@@ -236,26 +170,24 @@ pub(super) fn gone(carrier: &'static Carrier) {
 /// The OS thread that keeps spares ready.
 pub(super) extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     timestop_fiber::thread::begin(c"timestop-start", false);
-    let spares = &runtime().spares;
+    let runtime = runtime();
+    let (spares, carriers) = (&runtime.spares, &runtime.carriers);
     loop {
-        let bell = spares.bell.load(Ordering::Acquire);
+        let heard = spares.listen();
         crate::report::start_if_wanted();
         let mut failed = false;
-        while spares.waiting.load(Ordering::Relaxed) < wanted()
-            && spares.carriers() < runtime().settings.carriers
-            && !failed
-        {
-            let before = spares.listed.load(Ordering::Relaxed);
+        while spares.are_few() && carriers.living() < runtime.settings.carriers && !failed {
+            let before = spares.listed();
             failed = start_spare().is_err();
             if failed {
-                spares.total.fetch_sub(1, Ordering::Relaxed);
+                carriers.uncount();
             }
             // One at a time: the new one lists itself.
             let patience = sys::now() + 100_000_000;
-            while !failed && spares.listed.load(Ordering::Relaxed) == before && sys::now() < patience {
+            while !failed && spares.listed() == before && sys::now() < patience {
                 sys::yield_thread();
             }
         }
-        let _ = sys::futex_wait(&spares.bell, bell, None);
+        spares.sleep(heard);
     }
 }

@@ -23,14 +23,16 @@ pub(super) const KEPT_AT_MOST: usize = KEPT_SLOTS + BATCH;
 const CREDIT: usize = 256;
 /// Runs out of the LIFO slot in a row before its guest must queue like everyone.
 const LIFO_RUNS: u32 = 64;
-/// How often a busy worker looks at the global queue and at the outside world, in switches.
+/// How often a busy worker looks at the global queue and at the outside world, and past those of high
+/// priority, in switches.
 const GLOBAL_INTERVAL: u32 = 61;
 /// A busy worker looks at the outside world no more often than this, in nanoseconds …
 const POLL_INTERVAL: u64 = 20_000;
 /// … but after so long at the latest, in nanoseconds of the coarse clock, however few its switches.
 const POLL_AT_LATEST: u64 = 1_000_000;
-/// Hogs get a turn after so long at the latest, in nanoseconds: one slice of 10 ms in 100.
+/// Hogs get a turn after so long at the latest, in nanoseconds, and for so long: one slice of 10 ms in 100.
 const BACKLOG_INTERVAL: u64 = 90_000_000;
+const OWED_AT_MOST: u64 = 10_000_000;
 /// How much it takes from the global queue at once.
 const SHARE: usize = 32;
 
@@ -49,14 +51,18 @@ pub(crate) struct Worker {
     pub(crate) held_up: std::sync::atomic::AtomicBool,
     pub(crate) wheel: Wheel,
     pub(crate) counters: Counters,
-    /// Who runs here is owed its slice: it does not make way.
+    /// A slice is being given to those in the backlog, who are owed it: who runs does not make way.
     pub(crate) owed: std::sync::atomic::AtomicBool,
     /// *Owner.*
     lifo_runs: Cell<u32>,
+    /// *Owner.* Counts switches to fibers of high priority.
+    high_runs: Cell<u32>,
     /// *Owner.* Counts switches, for what is done now and then.
     pub(super) tick: Cell<u32>,
     /// *Owner.* When it last looked at the outside world.
     polled: Cell<u64>,
+    /// *Owner.* Until when what is owed lasts.
+    owed_until: Cell<u64>,
     /// *Owner.* When it last ran something from the backlog, or found none there.
     backlog_turn: Cell<u64>,
     /// *Owner.* The tick at which what was queued at that time has run.
@@ -88,8 +94,10 @@ impl Worker {
             counters: Counters::new(false),
             owed: std::sync::atomic::AtomicBool::new(false),
             lifo_runs: Cell::new(0),
+            high_runs: Cell::new(0),
             tick: Cell::new(0),
             polled: Cell::new(now),
+            owed_until: Cell::new(0),
             backlog_turn: Cell::new(now),
             lap: Cell::new(0),
             slots: RefCell::new(Vec::with_capacity(KEPT_SLOTS)),
@@ -149,13 +157,30 @@ impl Worker {
         Some(self.materialise(self.next()?))
     }
 
-    /// Takes who runs next: high priority first, now and then the global queue's first, else the
-    /// LIFO slot's, else the run queue's. Hogs and low priority only when it is time again.
+    /// Takes who runs next: high priority first, but for a turn of the others now and then.
     #[inline]
     pub(super) fn next(&self) -> Option<*mut Runnable> {
-        let backlog = &super::runtime().backlog;
-        if backlog.has_high()
-            && let Some(item) = backlog.pop_high()
+        if super::runtime().backlog.has_high() { self.next_beside_high() } else { self.next_in_turn() }
+    }
+
+    #[cold]
+    fn next_beside_high(&self) -> Option<*mut Runnable> {
+        let runs = self.high_runs.get().wrapping_add(1);
+        self.high_runs.set(runs);
+        let high = || super::runtime().backlog.pop_high();
+        if runs.is_multiple_of(GLOBAL_INTERVAL) {
+            self.next_in_turn().or_else(high)
+        } else {
+            high().or_else(|| self.next_in_turn())
+        }
+    }
+
+    /// Now and then the global queue's first, else the LIFO slot's, else the run queue's. Hogs and low
+    /// priority only when it is time again.
+    #[inline]
+    fn next_in_turn(&self) -> Option<*mut Runnable> {
+        if self.owed.load(Ordering::Relaxed)
+            && let Some(item) = self.go_on_with_owed()
         {
             return Some(item);
         }
@@ -219,15 +244,30 @@ impl Worker {
         }
         let item = self.take_from_backlog(now)?;
         self.owed.store(true, Ordering::Relaxed);
+        self.owed_until.set(now + owed());
         Some(item)
+    }
+
+    /// What is owed is a slice, of whomever: the next goes on with what one leaves that waits or yields.
+    #[cold]
+    fn go_on_with_owed(&self) -> Option<*mut Runnable> {
+        let item = (sys::now() < self.owed_until.get()).then(|| self.pop_backlog()).flatten();
+        if item.is_none() {
+            self.owed.store(false, Ordering::Relaxed);
+        }
+        item
     }
 
     /// Takes a hog, or a fiber of low priority: there is nothing else to do.
     pub(super) fn take_from_backlog(&self, now: u64) -> Option<*mut Runnable> {
-        let item = super::runtime().backlog.pop()?;
+        let item = self.pop_backlog()?;
         self.backlog_turn.set(now);
         self.owed.store(false, Ordering::Relaxed);
         Some(item)
+    }
+
+    fn pop_backlog(&self) -> Option<*mut Runnable> {
+        super::runtime().backlog.pop(|freed| self.push(freed))
     }
 
     /// Says that the outside world has been looked at.
@@ -336,6 +376,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// What those in the backlog are owed at a time, in nanoseconds: a slice, unless that is a long one.
+pub(crate) fn owed() -> u64 {
+    super::runtime().settings.slice.min(OWED_AT_MOST)
 }
 
 /// First function of a fiber that was a task.

@@ -8,6 +8,7 @@
 //! What a test says of results holds without preemption too (fibers that compute are handed off then); what it says of
 //! preemptions goes through [`preemptions`].
 
+mod fairness;
 mod hogs;
 mod locks;
 mod processes;
@@ -84,6 +85,11 @@ fn test_of<F>() -> String {
 
 /// Fails unless the child that `command` starts runs one test, and that passes. One that hangs is killed.
 fn passes(command: &mut Command) {
+    passes_within(DEADLINE, command);
+}
+
+/// The same with a deadline of its own. Returns what the child printed to stdout.
+fn passes_within(limit: Duration, command: &mut Command) -> String {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -94,7 +100,7 @@ fn passes(command: &mut Command) {
     let (sender, receiver) = mpsc::channel();
     let waiter = thread::spawn(move || sender.send(child.wait_with_output()));
     // Its own watchdog is to bark first.
-    let mut result = receiver.recv_timeout(DEADLINE + Duration::from_secs(30));
+    let mut result = receiver.recv_timeout(limit + Duration::from_secs(30));
     let hangs = matches!(result, Err(RecvTimeoutError::Timeout));
     if hangs {
         kill_process(pid, Signal::KILL).expect("our child");
@@ -103,10 +109,11 @@ fn passes(command: &mut Command) {
     let output: Output = result.expect("it sends").expect("our child");
     waiter.join().expect("no panic").expect("we listen");
     let [stdout, stderr] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(!hangs, "{command:?} hangs\n{stdout}\n{stderr}");
     assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
     assert!(stdout.contains("1 passed"), "{command:?} names no test:\n{stdout}");
+    stdout
 }
 
 /// Fibers that compute until they are told to stop.

@@ -36,8 +36,9 @@ mod text;
 mod timers;
 
 const EVERY_MICROSECONDS: &str = "50";
-/// Beyond the time it was given: for loops that hang, which the storm itself finds after ten seconds, and for their dump.
-const GRACE: Duration = Duration::from_secs(60);
+/// Beyond the time it was given: for loops that hang, which the storm itself finds after two minutes at the latest, and for
+/// their dump.
+const GRACE: Duration = Duration::from_secs(180);
 
 /// Arguments of `timestop lab chaos`.
 #[derive(Debug, clap::Args)]

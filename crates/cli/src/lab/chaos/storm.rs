@@ -1,7 +1,8 @@
 //! The process that is preempted: starts the loops, watches over them, adds up.
 //!
 //! The watchdog is an OS thread, which nobody preempts. It ends the storm in time, and a loop that has made no progress for
-//! ten seconds ends it with a dump of all fibers: a fiber that was lost, a wake-up that never came.
+//! ten seconds ends it with a dump of all fibers: a fiber that was lost, a wake-up that never came. Ten seconds of the
+//! process's CPU time too, for a machine that gives it little is no fault of ours.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;
@@ -35,8 +37,10 @@ const PARTS: &[fn() -> Part] = &[
     timers::part,
 ];
 
-/// Without progress for so long, a loop hangs.
+/// Without progress for so long, of time and of CPU time that the process has used, a loop hangs; and if it uses none,
+/// for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 /// Memory may double on the way, and this much more: caches fill. What leaks at each round is beyond that soon.
 const ROOM_KIB: u64 = 64 * 1024;
@@ -87,6 +91,26 @@ pub(super) fn run(seconds: u64, seed: u32, json: bool) -> ExitCode {
     })
 }
 
+/// A point in time, and in the process's CPU time.
+#[derive(Clone, Copy)]
+struct Moment {
+    wall: Instant,
+    cpu: Duration,
+}
+
+impl Moment {
+    fn now() -> Self {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        Moment { wall: Instant::now(), cpu: Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32) }
+    }
+
+    /// Whether what has not gone on since then hangs.
+    fn is_long_before(self, now: Self) -> bool {
+        let wall = now.wall - self.wall;
+        wall > LONGEST || wall > PATIENCE && now.cpu - self.cpu > PATIENCE
+    }
+}
+
 /// KiB in memory: once everything was in use, and in the end.
 struct Memory {
     early: u64,
@@ -115,19 +139,19 @@ impl Storm {
 
     /// Ends the storm in time; returns when no fiber is left, and not at all if one hangs.
     fn watch(&self) -> Memory {
-        let begin = Instant::now();
-        let end = begin + Duration::from_secs(self.seconds);
-        let warm =
-            begin + Duration::from_secs(self.seconds).mul_f64(0.2).min(Duration::from_secs(20));
-        let mut seen: Vec<(u64, Instant)> = vec![(0, begin); self.ledger.loops.len()];
+        let begin = Moment::now();
+        let end = begin.wall + Duration::from_secs(self.seconds);
+        let warm = begin.wall
+            + Duration::from_secs(self.seconds).mul_f64(0.2).min(Duration::from_secs(20));
+        let mut seen: Vec<(u64, Moment)> = vec![(0, begin); self.ledger.loops.len()];
         let mut early = 0;
         loop {
             thread::sleep(LOOK);
-            let now = Instant::now();
-            if early == 0 && now >= warm {
+            let now = Moment::now();
+            if early == 0 && now.wall >= warm {
                 early = resident();
             }
-            if now >= end && !self.ledger.is_over() {
+            if now.wall >= end && !self.ledger.is_over() {
                 self.ledger.stop();
                 // From here on they have to end.
                 seen.iter_mut().for_each(|(_, when)| *when = now);
@@ -137,17 +161,19 @@ impl Storm {
                 if record.rounds() != *rounds {
                     (*rounds, *when) = (record.rounds(), now);
                 }
-                if !record.has_ended() && now - *when > PATIENCE {
+                if !record.has_ended() && when.is_long_before(now) {
                     late = Some(record.part);
                 }
             }
             let (_, missing) = part::started_and_missing();
             let all_ended = self.ledger.loops.iter().all(|record| record.has_ended());
             if self.ledger.is_over() && all_ended {
-                let since = seen.iter().map(|(_, when)| *when).max().unwrap_or(end);
+                let last = seen.iter().map(|(_, when)| *when).max_by_key(|when| when.wall);
                 match missing {
                     0 => return Memory { early, late: resident() },
-                    _ if now - since > PATIENCE => late = Some("fibers that a loop started"),
+                    _ if last.unwrap_or(begin).is_long_before(now) => {
+                        late = Some("fibers that a loop started")
+                    }
                     _ => {}
                 }
             }
@@ -163,7 +189,7 @@ impl Storm {
             eprintln!("{fiber:?}");
         }
         eprintln!("{:?}", timestop::stats());
-        self.ledger.mismatch(part, &format!("no progress for {} s", PATIENCE.as_secs()));
+        self.ledger.mismatch(part, &format!("no progress for {} s or more", PATIENCE.as_secs()));
         self.report(memory);
         std::process::exit(1)
     }

@@ -4,15 +4,16 @@
 use std::hint::{self, black_box};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, panic, thread};
+use std::{env, fs, panic, thread};
 
+use rustix::thread::gettid;
 use timestop::without_preemption;
 
 use super::{
     Hogs, Tally, alone, alone_with, assert_preempted, beside_hogs, compute, others_go_on,
     preemptions,
 };
-use crate::support::until;
+use crate::support::{is_child, until};
 
 #[test]
 fn by_settings() {
@@ -55,6 +56,68 @@ fn forbidden() {
             compute(2, 5_000);
         });
         assert_eq!(preemptions(), before, "preempted in a section that forbids it");
+    });
+}
+
+#[test]
+fn handed_off_after_two_slices() {
+    alone_with(&[("TIMESTOP_WORKERS", "1")], || {
+        let before = timestop::stats();
+        let done = Arc::new(Tally::default());
+        let adds = done.clone();
+        // On the only worker, which this fiber does not let go of.
+        let other = without_preemption(|| {
+            let other = timestop::spawn(move || adds.add());
+            while done.get() == 0 {
+                hint::spin_loop();
+            }
+            other
+        });
+        let after = timestop::stats();
+        assert_eq!(after.hand_offs, before.hand_offs + 1);
+        // It was asked again and again before.
+        assert!(after.refusals.disabled >= before.refusals.disabled + 2, "{after:?}");
+        other.join().expect("no panic");
+    });
+}
+
+#[test]
+fn pinned() {
+    // Resumed on another OS thread it would find out; it is handed off instead.
+    alone(2, || {
+        let hogs = Hogs::start(3, |index, _| {
+            let _pin = timestop::pin();
+            let own = gettid();
+            for _ in 0..20 {
+                black_box(compute(index as u64, 50));
+                assert_eq!(gettid(), own, "a pinned fiber was moved");
+            }
+        });
+        for _ in 0..3 {
+            others_go_on();
+        }
+        hogs.end();
+        assert!(timestop::stats().refusals.pinned > 0);
+    });
+}
+
+#[test]
+fn by_another_signal() {
+    if is_child() {
+        let config = timestop::Config::new().preempt_signal(libc::SIGUSR2);
+        config.start().expect("fibers run here");
+    }
+    alone_with(&[("TIMESTOP_WORKERS", "1")], || {
+        beside_hogs(|index, _| {
+            assert_eq!(compute(index as u64, 10), compute(index as u64, 10));
+        });
+        assert_preempted(1);
+        let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.expect("Linux has it").trim(), 16);
+        let caught = caught.expect("a number");
+        let has = |signal: libc::c_int| caught & 1 << (signal - 1) != 0;
+        assert!(has(libc::SIGUSR2) && !has(libc::SIGURG), "{caught:#x}");
     });
 }
 

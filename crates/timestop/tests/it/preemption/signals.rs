@@ -148,6 +148,8 @@ fn hogs_that_block_the_signal() {
         // Blocked by everyone, ours included.
         mask(SIG_BLOCK, SIGURG);
         beside_hogs(|index, _| assert!(compute(index as u64, 20) == compute(index as u64, 20)));
+        // The mask is the fibers' own: it keeps the program's signals from them, and nobody else's.
+        assert_preempted(2);
         mask(SIG_UNBLOCK, SIGURG);
     });
 }

@@ -5,8 +5,8 @@
 
 use std::arch::naked_asm;
 
-/// Carry, parity, adjust, zero, sign, direction, overflow.
-pub(super) const FLAGS: u64 = 0xcd5;
+/// Carry, parity, adjust, zero, sign, direction, overflow, alignment check.
+pub(super) const FLAGS: u64 = 0x4_0cd5;
 
 /// Holds `input` in every general register but `rsp` and `rcx`, which counts, as a word in memory does; returns what is
 /// left of that: 0, unless one of the two was changed.
@@ -103,7 +103,9 @@ pub(super) unsafe extern "sysv64" fn hold_flags(input: u64, spins: u64) -> u64 {
         "3:",
         "pushfq",
         "pop rax",
-        "cld",
+        // As functions are expected to leave them.
+        "push 0",
+        "popfq",
         "ret",
         others = const !FLAGS,
     )
