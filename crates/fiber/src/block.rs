@@ -327,6 +327,16 @@ pub fn class_for(bytes: usize) -> Option<Class> {
     Class::for_stack(bytes.checked_add(overhead().saturating_sub(INCLUDED))?)
 }
 
+/// Gives a block the id that the kernel has for the OS thread in whose name it stands.
+///
+/// # Safety
+///
+/// `fs` is a whole block: the calling code's own, or one that nobody runs on.
+pub unsafe fn set_thread_id(fs: usize, id: u32) {
+    // SAFETY: within the header.
+    unsafe { ((fs + layout().template.tid_offset) as *mut u32).write(id) };
+}
+
 /// Bytes that a fiber needs besides its stack: a slot holds this much less than its size.
 #[must_use]
 pub fn overhead() -> usize {

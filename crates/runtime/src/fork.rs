@@ -91,6 +91,10 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     let runtime: &'static sched::Runtime = Box::leak(Box::new(fresh));
     sched::replace(runtime);
     if let Some(fiber) = caller {
+        // It is the process's first thread now, and two processes share no number: locks that they
+        // share are owned by it.
+        // SAFETY: the caller's own block.
+        unsafe { block::set_thread_id(fiber.pthread(), sys::thread_id()) };
         fiber.carrier().adopt(&runtime.workers[0]);
         runtime.carriers.count();
         runtime.counters.spawned();

@@ -1,8 +1,9 @@
 //! One binary with every test of the program `timestop`, driven as its users drive it; a module a
-//! subcommand, and one for programs that compute.
+//! subcommand, one for programs that compute, and one for what threads are promised.
 
 mod check;
 mod children;
+mod conformance;
 mod dump;
 mod fallback;
 mod hogs;

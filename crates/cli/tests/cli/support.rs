@@ -1,4 +1,4 @@
-//! Building the programs of `tests/programs`, and running one with a deadline.
+//! Building the programs of `tests/programs` and `tests/conformance`, and running one with a deadline.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -35,7 +35,10 @@ impl Program {
 
     /// The same, built with `flags` too.
     pub(crate) fn c_with(name: &str, flags: &[&str]) -> Self {
-        let source = source(&format!("{name}.c"));
+        Self::c_file(&source(&format!("programs/{name}.c")), flags)
+    }
+
+    fn c_file(source: &Path, flags: &[&str]) -> Self {
         let flags: Vec<&str> =
             ["-std=c11", "-Wall", "-Wextra"].iter().chain(flags).copied().collect();
         Self::compile("cc", &flags, |cc| cc.arg(source).spawn())
@@ -43,7 +46,7 @@ impl Program {
 
     /// A program of `tests/programs` in C++, built with the system's compiler.
     pub(crate) fn cpp(name: &str) -> Self {
-        let source = source(&format!("{name}.cpp"));
+        let source = source(&format!("programs/{name}.cpp"));
         Self::compile("c++", &["-std=c++17", "-Wall", "-Wextra"], |cc| cc.arg(source).spawn())
     }
 
@@ -81,6 +84,10 @@ impl Program {
 
     /// A program of `tests/programs` in Python.
     pub(crate) fn python(name: &str, arguments: &[&str]) -> Self {
+        Self::python_file(&source(&format!("programs/{name}.py")), arguments)
+    }
+
+    fn python_file(script: &Path, arguments: &[&str]) -> Self {
         // `python3` may be a script that finds the interpreter: that one knows itself.
         let output =
             Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
@@ -88,7 +95,7 @@ impl Program {
             panic!("python3: {error}; install it first: apt-get install python3")
         });
         let path = String::from_utf8(output.stdout).expect("a path of text");
-        let script = source(&format!("{name}.py")).to_str().expect("a path of text").to_owned();
+        let script = script.to_str().expect("a path of text").to_owned();
         let arguments =
             [script].into_iter().chain(arguments.iter().map(|&argument| argument.into()));
         Self { path: path.trim().into(), arguments: arguments.collect(), _directory: None }
@@ -99,13 +106,31 @@ impl Program {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--release", "--manifest-path"])
-            .arg(source(name).join("Cargo.toml"))
+            .arg(source(&format!("programs/{name}")).join("Cargo.toml"))
             .arg("--target-dir")
             .arg(&target)
             .status()
             .expect("cargo starts");
         assert!(status.success(), "cargo build: {status}");
         Self { path: target.join("release").join(name), arguments: Vec::new(), _directory: None }
+    }
+
+    /// Every program of `tests/conformance`: where it is, the program, and what it is to print.
+    pub(crate) fn conformance() -> impl Iterator<Item = (PathBuf, Self, String)> {
+        let files = source("conformance").read_dir().expect("the repository has it");
+        let mut files: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
+        files.sort();
+        files.into_iter().filter_map(|path| {
+            let program = match path.extension()?.to_str()? {
+                "c" => Self::c_file(&path, &[]),
+                "py" => Self::python_file(&path, &[]),
+                _ => return None,
+            };
+            let expected = path.with_extension("out");
+            let expected = std::fs::read_to_string(&expected)
+                .unwrap_or_else(|error| panic!("{}: {error}", expected.display()));
+            Some((path, program, expected))
+        })
     }
 
     /// Runs it as it is.
@@ -149,8 +174,8 @@ impl Program {
 }
 
 fn source(name: &str) -> PathBuf {
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/programs");
-    programs.canonicalize().expect("the repository has it").join(name)
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
+    tests.canonicalize().expect("the repository has it").join(name)
 }
 
 /// The output of `command`, whose stdin is empty. One that takes longer than [`DEADLINE`] is killed, and the test fails.
