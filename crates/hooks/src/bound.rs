@@ -11,13 +11,16 @@
 //! A fiber that ends while it holds robust mutexes leaves them as the kernel leaves those of a thread:
 //! marked. The carrier lives on, so this is done here, on the carrier's list, which holds no others.
 //! One with priority inheritance is only unlocked: marking it is the kernel's alone.
+//!
+//! The OS thread that became a fiber as it ran left its block to the fiber. Its carrier's block is one
+//! of ours, so kernel and libc are told that the thread is to be found there ([`became_fiber`]).
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use timestop_fiber::{block, switch};
-use timestop_runtime::FiberRef;
 use timestop_runtime::fork::on_carriers_block;
+use timestop_runtime::{FiberRef, carrier_thread_pointer, sys};
 
 use crate::call::Sysno;
 use crate::{system_call, waiting};
@@ -64,6 +67,50 @@ const WAITERS: u32 = 0x8000_0000;
 const OWNER: u32 = 0x3fff_ffff;
 /// More than any fiber holds: what comes after is a loop.
 const LONGEST: usize = 2048;
+
+/// The code of the calling OS thread has become a fiber, on the block that the kernel knows. What is
+/// done in the carrier's name is done on the carrier's from here on, and what the code holds already
+/// goes with it: it is unlocked there, and found there should the process die.
+pub(crate) fn became_fiber(fiber: FiberRef) {
+    let (own, carrier) = (fiber.pthread(), carrier_thread_pointer(fiber));
+    if own == carrier {
+        return;
+    }
+    // SAFETY: the carrier's loop has not run yet.
+    unsafe { block::set_thread_id(carrier, sys::thread_id()) };
+    let [from, to] = [own, carrier].map(|fs| fs + block::thread_id_offset() + HEAD_AFTER_ID);
+    for _ in 0..move_list(from, to) {
+        fiber.pin();
+    }
+    const HEAD_SIZE: usize = 24;
+    // SAFETY: the head lies in a block that is never unmapped. Where the kernel refuses, mutexes go
+    // unmarked if the process dies.
+    let _ = unsafe { system_call!(Sysno::set_robust_list, to, HEAD_SIZE) };
+}
+
+/// Moves a list of robust mutexes to an empty head; how many there were. Mutexes are linked by the
+/// addresses of their forward links, with a mark in the lowest bit, and the word before a link leads
+/// backwards.
+fn move_list(from: usize, to: usize) -> usize {
+    // SAFETY: a head in a block, or the link of a mutex that the caller holds: it must exist.
+    let read = |address: usize| unsafe { (address as *const usize).read() };
+    // SAFETY: as above.
+    let write = |address: usize, word: usize| unsafe { (address as *mut usize).write(word) };
+    let (mut last, mut count) = (from, 0);
+    while read(last) & !1 != from && count < LONGEST {
+        last = read(last) & !1;
+        count += 1;
+    }
+    if count > 0 {
+        write(to, read(from));
+        write((read(from) & !1) - 8, to);
+        write(to - 8, read(from - 8));
+        write(last, to);
+    }
+    write(from, from);
+    write(from - 8, from);
+    count
+}
 
 /// Runs on each fiber at its end.
 pub(crate) fn fiber_ends() {

@@ -16,7 +16,9 @@
 //! or by the writer when it gives up. After an unlock the lock's memory may be gone, so what decides
 //! is read before it.
 //!
-//! Locks shared between processes are libc's (and block an OS thread).
+//! Locks shared between processes are libc's, *in the carrier's name* ([`bound`]): a writer is known by
+//! its thread id, and fibers of two processes may have the same. A writer keeps its OS thread to itself
+//! until it unlocks, as the owner of a bound mutex does.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -26,8 +28,8 @@ use libc::{clockid_t, pthread_rwlock_t, timespec};
 use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{Reason, is_started};
 
-use crate::real;
 use crate::waiting::{self, LOOK_AGAIN, TRY_AGAIN, Until};
+use crate::{bound, real};
 
 type RwLock = *mut pthread_rwlock_t;
 
@@ -113,6 +115,46 @@ impl Object {
     }
 
     fn lock(self, side: Side, until: Until) -> c_int {
+        if self.is_ours() {
+            return self.lock_ours(side, until);
+        }
+        let call = || {
+            // SAFETY: as the hook's caller vouches.
+            unsafe { self.lock_in_libc(side, until) }
+        };
+        match side {
+            _ if !is_started() => call(),
+            Side::Read => bound::in_carriers_name(call),
+            Side::Write => bound::acquire(call),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// That of libc's functions.
+    unsafe fn lock_in_libc(self, side: Side, until: Until) -> c_int {
+        let lock = self.0;
+        match (side, until) {
+            // SAFETY: as the caller vouches.
+            (Side::Read, None) => unsafe { real_read()(lock) },
+            // SAFETY: as the caller vouches.
+            (Side::Write, None) => unsafe { real_write()(lock) },
+            // SAFETY: as the caller vouches.
+            (Side::Read, Some((libc::CLOCK_REALTIME, at))) => unsafe {
+                real_timed_read()(lock, at)
+            },
+            // SAFETY: as the caller vouches.
+            (Side::Write, Some((libc::CLOCK_REALTIME, at))) => unsafe {
+                real_timed_write()(lock, at)
+            },
+            // SAFETY: as the caller vouches.
+            (Side::Read, Some((clock, at))) => unsafe { real_clock_read()(lock, clock, at) },
+            // SAFETY: as the caller vouches.
+            (Side::Write, Some((clock, at))) => unsafe { real_clock_write()(lock, clock, at) },
+        }
+    }
+
+    fn lock_ours(self, side: Side, until: Until) -> c_int {
         // SAFETY: the hook's caller passes a valid time. libc checks it first, too.
         let deadline = match unsafe { waiting::deadline(until) } {
             Ok(deadline) => deadline,
@@ -152,6 +194,9 @@ impl Object {
     }
 
     fn unlock(self) -> c_int {
+        if is_started() && !self.is_ours() {
+            return self.unlock_shared();
+        }
         let readers_first =
             is_started() && self.is_own() && self.field(field::KIND) != PREFER_WRITER;
         let writers = self.writers_about().load(Ordering::SeqCst);
@@ -171,6 +216,15 @@ impl Object {
         }
         answer
     }
+
+    fn unlock_shared(self) -> c_int {
+        // SAFETY: as above.
+        let call = || unsafe { real_unlock()(self.0) };
+        if self.is_own() {
+            return call(); // locked before there were fibers
+        }
+        if bound::in_carriers_name(|| self.is_own()) { bound::release(call) } else { call() }
+    }
 }
 
 /// See `pthread_rwlock_rdlock(3p)`.
@@ -180,11 +234,7 @@ impl Object {
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_rwlock_rdlock(lock: RwLock) -> c_int {
-    if Object(lock).is_ours() {
-        return Object(lock).lock(Side::Read, None);
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { real_read()(lock) }
+    Object(lock).lock(Side::Read, None)
 }
 
 /// See `pthread_rwlock_timedrdlock(3p)`.
@@ -194,11 +244,7 @@ pub unsafe extern "C" fn pthread_rwlock_rdlock(lock: RwLock) -> c_int {
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_rwlock_timedrdlock(lock: RwLock, until: *const timespec) -> c_int {
-    if Object(lock).is_ours() {
-        return Object(lock).lock(Side::Read, Some((libc::CLOCK_REALTIME, until)));
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { real_timed_read()(lock, until) }
+    Object(lock).lock(Side::Read, Some((libc::CLOCK_REALTIME, until)))
 }
 
 /// See `pthread_rwlock_clockrdlock(3p)`.
@@ -212,11 +258,7 @@ pub unsafe extern "C" fn pthread_rwlock_clockrdlock(
     clock: clockid_t,
     until: *const timespec,
 ) -> c_int {
-    if Object(lock).is_ours() {
-        return Object(lock).lock(Side::Read, Some((clock, until)));
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { real_clock_read()(lock, clock, until) }
+    Object(lock).lock(Side::Read, Some((clock, until)))
 }
 
 /// See `pthread_rwlock_wrlock(3p)`.
@@ -226,11 +268,7 @@ pub unsafe extern "C" fn pthread_rwlock_clockrdlock(
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_rwlock_wrlock(lock: RwLock) -> c_int {
-    if Object(lock).is_ours() {
-        return Object(lock).lock(Side::Write, None);
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { real_write()(lock) }
+    Object(lock).lock(Side::Write, None)
 }
 
 /// See `pthread_rwlock_timedwrlock(3p)`.
@@ -240,11 +278,7 @@ pub unsafe extern "C" fn pthread_rwlock_wrlock(lock: RwLock) -> c_int {
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_rwlock_timedwrlock(lock: RwLock, until: *const timespec) -> c_int {
-    if Object(lock).is_ours() {
-        return Object(lock).lock(Side::Write, Some((libc::CLOCK_REALTIME, until)));
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { real_timed_write()(lock, until) }
+    Object(lock).lock(Side::Write, Some((libc::CLOCK_REALTIME, until)))
 }
 
 /// See `pthread_rwlock_clockwrlock(3p)`.
@@ -258,11 +292,18 @@ pub unsafe extern "C" fn pthread_rwlock_clockwrlock(
     clock: clockid_t,
     until: *const timespec,
 ) -> c_int {
-    if Object(lock).is_ours() {
-        return Object(lock).lock(Side::Write, Some((clock, until)));
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { real_clock_write()(lock, clock, until) }
+    Object(lock).lock(Side::Write, Some((clock, until)))
+}
+
+/// See `pthread_rwlock_trywrlock(3p)`.
+///
+/// # Safety
+///
+/// As libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_rwlock_trywrlock(lock: RwLock) -> c_int {
+    let call = || Object(lock).attempt(Side::Write);
+    if is_started() && !Object(lock).is_ours() { bound::acquire(call) } else { call() }
 }
 
 /// See `pthread_rwlock_unlock(3p)`.
@@ -283,5 +324,6 @@ pub(crate) const LINKED: &[*const ()] = &[
     pthread_rwlock_wrlock as *const (),
     pthread_rwlock_timedwrlock as *const (),
     pthread_rwlock_clockwrlock as *const (),
+    pthread_rwlock_trywrlock as *const (),
     pthread_rwlock_unlock as *const (),
 ];

@@ -91,6 +91,7 @@ pub fn became_fiber(fiber: FiberRef) {
     actions::keep(mask, false);
     deliver::mask(fiber).store(mask, Ordering::Relaxed);
     crate::credentials::became_fiber(fiber);
+    crate::bound::became_fiber(fiber);
 }
 
 /// Has `function`, which must be async-signal-safe, called wherever a signal's default action would be
