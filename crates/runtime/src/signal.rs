@@ -95,8 +95,9 @@ pub fn set_hooks(runner: fn(FiberRef) -> Ran, resumed: fn(FiberRef), dispatcher:
 pub fn post() {
     if let Some(runtime) = sched::started() {
         POSTED.store(true, Ordering::Release);
-        // Whoever sleeps in epoll on behalf of all wakes up. If all are busy, the monitor is awake.
+        // Whoever sleeps in epoll on behalf of all wakes up. If all are busy, the monitor looks.
         runtime.reactor.interrupt();
+        runtime.monitor.nudge();
     }
 }
 

@@ -93,6 +93,10 @@ pub(super) extern "C" fn shim(signal: c_int, info: *mut siginfo_t, context: *mut
 fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
     let current = FiberRef::current();
     if current.is_some_and(FiberRef::is_borrowed) {
+        if is_kick(info) {
+            runtime::post(); // in the parent, which has not noticed yet that its child is gone
+            return;
+        }
         call_handler(signal, info, context, actions::load(signal)); // in a child of vfork
         return;
     }
@@ -130,6 +134,11 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
     if !runtime::may_run_handlers() || waits {
         if let Some(fiber) = current {
             fiber.set_interrupted(true); // looked at as soon as it waits
+        }
+        // The kernel prefers the process's first thread, whatever that does now: whoever computes
+        // elsewhere is not to wait for the dispatcher.
+        if let Some(fiber) = target_of(signal, current.filter(|_| personal)) {
+            kick(fiber, signal);
         }
         runtime::post();
         return;
@@ -195,13 +204,18 @@ pub(super) static AWAITED_EVER: AtomicU64 = AtomicU64::new(0);
 pub(super) fn nudge(fiber: FiberRef, signal: c_int) {
     fiber.set_interrupted(true);
     unpark(fiber);
+    kick(fiber, signal);
+    // It may be about to run and to compute, or the kick may find another there: look once more.
+    runtime::post_again();
+}
+
+/// Interrupts the OS thread that runs a fiber, if one does and it is not the caller's. Takes no lock.
+fn kick(fiber: FiberRef, signal: c_int) {
     if Some(fiber) != FiberRef::current()
         && let Some(thread) = runtime::running_thread(fiber)
     {
         sys::signal_thread(thread, signal, kick_value());
     }
-    // It may be about to run and to compute, or the kick may find another there: look once more.
-    runtime::post_again();
 }
 
 /// Queues a signal for a fiber, or for the process, and tells whoever is to take it. Outside of all
