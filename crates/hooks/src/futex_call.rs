@@ -16,11 +16,12 @@
 use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use libc::timespec;
+use libc::{pid_t, siginfo_t, timespec};
 use timestop_runtime::futex::{self, Wait, Waited};
 use timestop_runtime::{Outcome, Reason, is_started};
 
 use crate::call::{Sysno, complain, error_of, fail, monotonic, nanoseconds};
+use crate::signal::own;
 use crate::waiting::from_now;
 use crate::{kernel_view, system_call, thread, time};
 
@@ -52,6 +53,13 @@ pub unsafe extern "C" fn syscall(
             }
         }
         libc::SYS_gettid => return c_long::from(thread::gettid()),
+        libc::SYS_kill => return c_long::from(own::kill(first as pid_t, second as c_int)),
+        libc::SYS_pidfd_send_signal => {
+            let (process, signal) = (first as c_int, second as c_int);
+            let (info, flags) = (third as *mut siginfo_t, fourth as u32);
+            // SAFETY: as the caller vouches.
+            return c_long::from(unsafe { own::pidfd_send_signal(process, signal, info, flags) });
+        }
         libc::SYS_sched_yield => return c_long::from(time::sched_yield()),
         libc::SYS_nanosleep => {
             // SAFETY: as the caller vouches.

@@ -41,6 +41,7 @@ mod actions;
 mod deliver;
 pub mod jump;
 pub mod more;
+pub mod own;
 mod pending;
 pub mod send;
 pub mod stack;
@@ -393,7 +394,10 @@ pub(crate) const LINKED: &[*const ()] = &[
     send::pthread_kill as *const (),
     send::pthread_sigqueue as *const (),
     stack::sigaltstack as *const (),
-    more::kill as *const (),
+    own::kill as *const (),
+    own::killpg as *const (),
+    own::sigqueue as *const (),
+    own::pidfd_send_signal as *const (),
     more::siginterrupt as *const (),
     more::sighold as *const (),
     more::sigrelse as *const (),

@@ -283,7 +283,7 @@ pub(crate) fn eventfd_signal(descriptor: i32) {
 }
 
 /// Lets the OS thread's rest of its time slice go.
-pub(crate) fn yield_thread() {
+pub fn yield_thread() {
     // SAFETY: touches no memory.
     let _ = unsafe { raw_syscall!(Sysno::sched_yield) };
 }

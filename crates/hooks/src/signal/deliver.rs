@@ -10,7 +10,7 @@
 //! fiber that blocks the signal in between loses nothing.
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use libc::siginfo_t;
 use timestop_runtime::signal::{self as runtime, Ran};
@@ -121,16 +121,22 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         match main {
             Some(_) if runtime::may_run_handlers() => {
                 send(None, signal, info);
+                count_arrival(signal);
             }
             Some(_) => {
                 pending::push(None, signal, info);
+                count_arrival(signal);
                 runtime::post();
             }
-            None => act_on_thread(signal, info, context),
+            None => {
+                count_arrival(signal);
+                act_on_thread(signal, info, context);
+            }
         }
         return;
     }
     pending::push(current.filter(|_| personal), signal, info);
+    count_arrival(signal);
     if !runtime::may_run_handlers() || waits {
         if let Some(fiber) = current {
             fiber.set_interrupted(true); // looked at as soon as it waits
@@ -147,6 +153,25 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         Some(fiber) if Some(fiber) == current => run_on_frame(fiber, context),
         Some(fiber) => nudge(fiber, signal),
         None => {}
+    }
+}
+
+/// How often the kernel has brought each signal, and it was noted for whoever takes it.
+static ARRIVED: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
+
+fn count_arrival(signal: c_int) {
+    ARRIVED[signal as usize % ARRIVED.len()].fetch_add(1, Ordering::AcqRel);
+}
+
+/// How often the kernel has brought a signal so far.
+pub(super) fn arrived(signal: c_int) -> u32 {
+    ARRIVED[signal as usize % ARRIVED.len()].load(Ordering::Acquire)
+}
+
+/// Runs the handlers of what is pending for the calling fiber, if anything is.
+pub(super) fn take(fiber: FiberRef) {
+    if pending::of(fiber, !mask(fiber).load(Ordering::Relaxed)) != 0 {
+        run_pending(fiber);
     }
 }
 

@@ -1,36 +1,21 @@
-//! Smaller relatives: `kill` to oneself, `siginterrupt`, and System V's `sigset` and its kin, which
+//! Smaller relatives: `siginterrupt`, and System V's `sigset` and its kin, which
 //! inside libc would act on the OS thread.
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
 
-use libc::{pid_t, sighandler_t};
-use timestop_runtime::sys;
+use libc::sighandler_t;
 
 use super::actions::{self, bit};
 use super::{deliver, sigaction, sigprocmask};
-use crate::call::{self, Sysno, answer, fail};
-use crate::{real, system_call};
+use crate::call::{self, fail};
+use crate::real;
 
 /// `SIG_HOLD` of signal.h.
 const SIG_HOLD: sighandler_t = 2;
 
 real! {
     fn real_sigset: unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t = c"sigset";
-}
-
-/// See `kill(2)`. A signal to the own process is handled before this returns if the caller is whom
-/// it is for, as POSIX promises; a round through the kernel would bring it to another OS thread.
-#[unsafe(no_mangle)]
-pub extern "C" fn kill(process: pid_t, signal: c_int) -> c_int {
-    let own = call::fiber().is_some() && process as u32 == sys::process_id();
-    // Where the shim stands in, the program's handler or a blocked default is ours to deal with.
-    if !own || actions::is_direct(signal) || !actions::is_shimmed(signal) {
-        // SAFETY: touches no memory.
-        return answer(unsafe { system_call!(Sysno::kill, process, signal) });
-    }
-    let info = deliver::info(signal, libc::SI_USER, 0);
-    if deliver::send(None, signal, &info) { 0 } else { fail(libc::EAGAIN) }
 }
 
 /// See `siginterrupt(3)`.
