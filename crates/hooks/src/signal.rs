@@ -161,7 +161,7 @@ pub(crate) fn open_kernel(mask: u64) {
 
 /// Lets the kernel's mask be the fiber's: in the young child of a fork.
 pub(crate) fn mirror_mask() {
-    if let Some(fiber) = call::fiber() {
+    if let Some(fiber) = FiberRef::current() {
         actions::set_kernel_mask(deliver::mask(fiber).load(Ordering::Relaxed));
     }
 }

@@ -324,6 +324,14 @@ pub(super) fn replacement(signal: c_int) -> Option<fn()> {
     Some(unsafe { std::mem::transmute::<usize, fn()>(function) })
 }
 
+/// Whether a signal that is taken now ends or stops the process: it has no handler, nor a replacement
+/// for its default.
+pub(super) fn strikes(signal: c_int) -> bool {
+    load(signal).handler == libc::SIG_DFL
+        && !is_ignored_by_default(signal)
+        && replacement(signal).is_none()
+}
+
 /// Does what the kernel does for a signal without a handler. Returns where that is nothing, and after
 /// a stop.
 pub(super) fn do_default(signal: c_int) {

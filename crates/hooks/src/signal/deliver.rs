@@ -135,21 +135,34 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
         }
         return;
     }
-    pending::push(current.filter(|_| personal), signal, info);
+    let target = current.filter(|_| personal);
+    let now = runtime::may_run_handlers() && !waits;
+    // What runs no handler needs no place for one. Nor may it wait until the fiber looks: that may wait
+    // in the kernel next, in the child of a fork that has nobody else to look.
+    let awaits = |fiber| awaited(fiber).load(Ordering::Relaxed) & bit(signal) != 0;
+    if !now
+        && actions::strikes(signal)
+        && target_of(signal, target).is_some_and(|fiber| !awaits(fiber))
+    {
+        count_arrival(signal);
+        actions::do_default(signal);
+        return;
+    }
+    pending::push(target, signal, info);
     count_arrival(signal);
-    if !runtime::may_run_handlers() || waits {
+    if !now {
         if let Some(fiber) = current {
             fiber.set_interrupted(true); // looked at as soon as it waits
         }
         // The kernel prefers the process's first thread, whatever that does now: whoever computes
         // elsewhere is not to wait for the dispatcher.
-        if let Some(fiber) = target_of(signal, current.filter(|_| personal)) {
+        if let Some(fiber) = target_of(signal, target) {
             kick(fiber, signal);
         }
         runtime::post();
         return;
     }
-    match target_of(signal, current.filter(|_| personal)) {
+    match target_of(signal, target) {
         Some(fiber) if Some(fiber) == current => run_on_frame(fiber, context),
         Some(fiber) => nudge(fiber, signal),
         None => {}
