@@ -151,12 +151,11 @@ fn receive(signal: c_int, info: &mut siginfo_t, context: *mut c_void) {
     pending::push(target, signal, info);
     count_arrival(signal);
     if !now {
-        if let Some(fiber) = current {
-            fiber.set_interrupted(true); // looked at as soon as it waits
-        }
-        // The kernel prefers the process's first thread, whatever that does now: whoever computes
-        // elsewhere is not to wait for the dispatcher.
+        // Looked at as soon as it waits. The kernel prefers the process's first thread, whatever that
+        // does now: who computes elsewhere is not to wait for the dispatcher. Nor is a fiber to take what
+        // is another's because it was interrupted for it.
         if let Some(fiber) = target_of(signal, target) {
+            fiber.set_interrupted(true);
             kick(fiber, signal);
         }
         runtime::post();
