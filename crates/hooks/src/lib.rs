@@ -72,7 +72,7 @@ pub fn install() {
     keys::register();
     library::look_up();
     mutex::look_up();
-    names::look_up();
+    names::look_up_all();
     once::look_up();
     process::look_up_all();
     rwlock::look_up();
