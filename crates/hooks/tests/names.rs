@@ -52,7 +52,7 @@ fn alone(name: &str) -> bool {
     let directory = std::env::temp_dir().join(format!("timestop-names-{}", std::process::id()));
     let directory = directory.join(name);
     std::fs::create_dir_all(&directory).expect("a directory of our own");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/names/module.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/programs/nss_module.c");
     let built = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
         .arg(directory.join("libnss_timestop.so.2"))
