@@ -11,7 +11,7 @@ redis.Redis(port=port).flushall()
 
 
 def body(number):
-    client = redis.Redis(host="localhost", port=port)
+    client = redis.Redis(host="localhost", port=port, socket_timeout=60)
     client.set(f"key {number}", "x" * number)
     with client.pipeline() as pipeline:
         pipeline.incr("count").strlen(f"key {number}").get(f"key {(number + 1) % 2}")
