@@ -8,6 +8,12 @@ use crate::{block, current, sys, template};
 /// Stack of an OS thread that only runs the runtime's loops, the program's thread-locals not included.
 const STACK: usize = 256 * 1024;
 
+/// The same where others' code runs too.
+const LARGE_STACK: usize = 1024 * 1024;
+
+/// First function of an OS thread.
+pub type Routine = extern "C" fn(*mut c_void) -> *mut c_void;
+
 /// Starts a detached OS thread with every signal blocked until it has begun.
 ///
 /// # Errors
@@ -17,11 +23,30 @@ const STACK: usize = 256 * 1024;
 /// # Safety
 ///
 /// `argument` is what `function` expects.
-pub unsafe fn start(
-    function: extern "C" fn(*mut c_void) -> *mut c_void,
-    argument: *mut c_void,
-) -> io::Result<()> {
-    let bytes = (STACK + block::on_thread_stack()).next_multiple_of(sys::PAGE);
+pub unsafe fn start(function: Routine, argument: *mut c_void) -> io::Result<()> {
+    // SAFETY: as the caller vouches.
+    unsafe { start_on(STACK, function, argument) }
+}
+
+/// The same with stack enough for code of libc's, and of libraries that it loads.
+///
+/// # Errors
+///
+/// As [`start`].
+///
+/// # Safety
+///
+/// As [`start`]; the argument is null.
+pub unsafe fn start_large(function: Routine) -> io::Result<()> {
+    // SAFETY: as the caller vouches.
+    unsafe { start_on(LARGE_STACK, function, std::ptr::null_mut()) }
+}
+
+/// # Safety
+///
+/// As [`start`].
+unsafe fn start_on(stack: usize, function: Routine, argument: *mut c_void) -> io::Result<()> {
+    let bytes = (stack + block::on_thread_stack()).next_multiple_of(sys::PAGE);
     let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: initialises the record.
     unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };

@@ -19,6 +19,7 @@ pub mod kernel_view;
 pub mod keys;
 pub mod library;
 pub mod mutex;
+pub mod names;
 pub mod once;
 pub mod opened;
 pub mod poll;
@@ -48,6 +49,7 @@ pub fn install() {
         keys::LINKED,
         library::LINKED,
         mutex::LINKED,
+        names::LINKED,
         once::LINKED,
         opened::LINKED,
         poll::LINKED,
@@ -70,6 +72,7 @@ pub fn install() {
     keys::register();
     library::look_up();
     mutex::look_up();
+    names::look_up_all();
     once::look_up();
     process::look_up_all();
     rwlock::look_up();

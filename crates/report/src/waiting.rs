@@ -27,6 +27,7 @@ pub fn describe(snapshot: &Snapshot) -> Option<String> {
         Reason::Join => format!("end of fiber {argument}"),
         Reason::Child => "end of a child process".to_owned(),
         Reason::Signal => "a signal".to_owned(),
+        Reason::Lookup => "lookup of a name".to_owned(),
         _ => return None,
     })
 }
@@ -47,6 +48,7 @@ pub(crate) fn kind(reason: Reason) -> &'static str {
         Reason::Join => "join",
         Reason::Child => "child process",
         Reason::Signal => "signal",
+        Reason::Lookup => "name lookup",
         _ => "wait",
     }
 }

@@ -148,11 +148,13 @@ pub enum Reason {
     RwLock = 12,
     /// A barrier at the address.
     Barrier = 13,
+    /// The lookup of a name, which another OS thread makes.
+    Lookup = 14,
 }
 
 impl Reason {
     pub(crate) fn from_number(number: u32) -> Self {
-        const ALL: [Reason; 14] = [
+        const ALL: [Reason; 15] = [
             Reason::Other,
             Reason::Sleep,
             Reason::Read,
@@ -167,6 +169,7 @@ impl Reason {
             Reason::Signal,
             Reason::RwLock,
             Reason::Barrier,
+            Reason::Lookup,
         ];
         ALL.get(number as usize).copied().unwrap_or(Self::Other)
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::{block, current, switch};
 
-use crate::{FiberRef, futex, own, reactor, sched, sites, sys};
+use crate::{FiberRef, futex, offload, own, reactor, sched, sites, sys};
 
 /// In the child, before its first new fiber.
 static YOUNG: AtomicBool = AtomicBool::new(false);
@@ -80,6 +80,8 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     unsafe { own::reset() };
     // SAFETY: as above.
     unsafe { sites::reset() };
+    // SAFETY: as above.
+    unsafe { offload::reset() };
     sys::register_membarrier();
     let caller = FiberRef::current();
     for fiber in crate::signal::live_fibers() {

@@ -34,6 +34,7 @@ not_under_loom! {
     pub mod fork;
     pub mod futex;
     mod monitor;
+    mod offload;
     pub mod overflow;
     pub mod own;
     pub mod preempt;
@@ -50,6 +51,7 @@ not_under_loom! {
     mod wait;
 
     pub use deadlock::{Deadlock, outside_wait, set_own_signal};
+    pub use offload::{Pending, offload};
     pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
     pub use sched::spare::{NoCarrier, retire};

@@ -104,8 +104,8 @@ impl Counters {
 pub struct Stats {
     /// Run queues: how many fibers may run at once.
     pub workers: u64,
-    /// OS threads of the runtime: carriers (running, spare, or stuck in a blocking call) and the
-    /// three or four that keep house.
+    /// OS threads of the runtime: carriers (running, spare, or stuck in a blocking call), the three
+    /// or four that keep house, and those that look up names for fibers.
     pub os_threads: u64,
     /// Fibers that live now.
     pub fibers: u64,

@@ -78,6 +78,7 @@ const FAMILIES: [(&str, &[&str]); 12] = [
             "getaddrinfo",
             "getnameinfo",
             "gethostby",
+            "__res_",
         ],
     ),
     (

@@ -47,6 +47,21 @@ programs! {
     rust_std: Program::rust("std_threads");
 }
 
+#[test]
+fn lookups_of_names_are_interrupted_as_on_threads() {
+    let (program, module) = (Program::c("names"), Program::nss_module());
+    let path = ("LD_LIBRARY_PATH", module.path());
+    let plain = output(Command::new(&program.path).envs([path]));
+    assert!(plain.status.success(), "{}", text(&plain.stderr));
+    for workers in ["1", "2"] {
+        let mut command = timestop_run();
+        command.args(["--workers", workers]).arg(&program.path).envs([path]);
+        let fibers = output(&mut command);
+        assert!(fibers.status.success(), "{}: {}", fibers.status, text(&fibers.stderr));
+        assert_eq!(text(&fibers.stdout), text(&plain.stdout));
+    }
+}
+
 /// What a program said of itself in a line "os threads N", read from `/proc/self/status`.
 fn os_threads(stderr: &[u8]) -> usize {
     let stderr = text(stderr);

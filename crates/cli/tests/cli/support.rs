@@ -66,6 +66,19 @@ impl Program {
         })
     }
 
+    /// A library for nsswitch of `tests/programs` in C, as `libnss_timestop.so.2` in a directory.
+    pub(crate) fn nss_module() -> TempDir {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o"])
+            .arg(directory.path().join("libnss_timestop.so.2"))
+            .arg(source("nss_module.c"))
+            .status()
+            .expect("cc starts");
+        assert!(built.success(), "cc fails");
+        directory
+    }
+
     fn compile(
         compiler: &str,
         flags: &[&str],

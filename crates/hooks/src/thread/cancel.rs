@@ -8,7 +8,7 @@
 //!
 //! Asynchronous cancelability is accepted and acts at the next cancellation point: nothing interrupts
 //! a fiber in the middle of its own code. No cancellation points are calls that no hook knows, calls
-//! within libc (stdio, `getaddrinfo`), and waits that block the OS thread (a pinned fiber, regular
+//! within libc (stdio), and waits that block the OS thread (a pinned fiber, regular
 //! files): the request is obeyed at the next one.
 //!
 //! Not to be mixed up with the crate's `JoinHandle::cancel`, which makes I/O fail and unwinds nothing.

@@ -167,7 +167,7 @@ pub(super) fn gone(carrier: &'static Carrier) {
     carrier.stat.get().close(); // kept: the monitor may be about to look at it
 }
 
-/// The OS thread that keeps spares ready.
+/// The OS thread that keeps spares ready, and makes the OS threads that others want.
 pub(super) extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     timestop_fiber::thread::begin(c"timestop-start", false);
     let runtime = runtime();
@@ -175,6 +175,7 @@ pub(super) extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     loop {
         let heard = spares.listen();
         crate::report::start_if_wanted();
+        let look_again = crate::offload::tend();
         let mut failed = false;
         while spares.are_few() && carriers.living() < runtime.settings.carriers && !failed {
             let before = spares.listed();
@@ -188,6 +189,6 @@ pub(super) extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
                 sys::yield_thread();
             }
         }
-        spares.sleep(heard);
+        spares.sleep(heard, look_again);
     }
 }

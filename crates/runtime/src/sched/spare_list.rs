@@ -99,9 +99,9 @@ impl<C: Listed> SpareList<C> {
         Rung(self.bell.load(Ordering::Acquire))
     }
 
-    /// Sleeps until it rings; not at all if it has since `heard`.
-    pub(super) fn sleep(&self, heard: Rung) {
-        self.bell.wait(heard.0, None);
+    /// Sleeps until it rings, or `until` (monotonic nanoseconds); not at all if it has since `heard`.
+    pub(super) fn sleep(&self, heard: Rung, until: Option<u64>) {
+        self.bell.wait(heard.0, until);
     }
 }
 
@@ -140,7 +140,7 @@ mod loom_tests {
                             spares.put(carrier());
                             break;
                         }
-                        spares.sleep(heard);
+                        spares.sleep(heard, None);
                     }
                 })
             };
