@@ -57,6 +57,7 @@ struct Experiment {
     modules: usize,
     tid_offsets: [usize; 2],
     malloc_changed: [usize; 4],
+    allocated: bool,
     /// 0 until the experiment is over.
     done: AtomicU32,
 }
@@ -139,10 +140,18 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
     let words = (modules.libc_tls_bytes / 8).min(WATCHED);
     let before: [usize; WATCHED] =
         std::array::from_fn(|index| if index < words { word(index) } else { 0 });
+    // Where memory is short malloc leaves a number there, which is none of its own words.
+    // SAFETY: answers an address.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: this thread's own, for as long as it lives.
+    let number = unsafe { errno.read_volatile() };
     // SAFETY: plain C; the block is freed below.
     let block = unsafe {
         std::hint::black_box(libc::malloc as unsafe extern "C" fn(usize) -> *mut c_void)(100)
     };
+    // SAFETY: as above.
+    unsafe { errno.write_volatile(number) };
+    record.allocated = !block.is_null();
     let mut found = 0;
     for (index, &old) in before.iter().enumerate().take(words) {
         if word(index) != old && found < record.malloc_changed.len() {
@@ -165,12 +174,18 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
     record.done.store(1, Ordering::Release);
     sys::futex_wake_all(&record.done);
     // Do not touch `record` from here on. The template parks for ever: its block stays on glibc's
-    // list of threads.
-    static FOREVER: AtomicU32 = AtomicU32::new(0);
-    loop {
-        sys::futex_wait(&FOREVER, 0);
+    // list of threads. Unless what it found is of no use.
+    while VERDICT.load(Ordering::Acquire) != DISMISSED {
+        sys::futex_wait(&VERDICT, VERDICT.load(Ordering::Acquire) & KEPT);
     }
+    std::ptr::null_mut()
 }
+
+/// Whether the template is to stay; one is made at a time.
+static VERDICT: AtomicU32 = AtomicU32::new(OPEN);
+const OPEN: u32 = 0;
+const KEPT: u32 = 1;
+const DISMISSED: u32 = 2;
 
 impl Template {
     /// Starts the template thread and waits for its findings.
@@ -202,6 +217,7 @@ impl Template {
             modules: 0,
             tid_offsets: [0; 2],
             malloc_changed: [0; 4],
+            allocated: false,
             done: AtomicU32::new(0),
         };
 
@@ -241,7 +257,19 @@ impl Template {
             ));
         }
         pretend(&mut record);
-        Self::judge(&record, stack, align)
+        let verdict = Self::judge(&record, stack, align);
+        VERDICT.store(if verdict.is_ok() { KEPT } else { DISMISSED }, Ordering::Release);
+        if verdict.is_err() {
+            sys::futex_wake_all(&VERDICT);
+            // SAFETY: made above, and joined once: it ends.
+            unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
+            VERDICT.store(OPEN, Ordering::Release);
+            // SAFETY: the thread that was on it has ended.
+            unsafe { sys::unmap(stack, room) };
+            // SAFETY: nor does anybody copy from it: there is no template.
+            unsafe { sys::unmap(image, image_bytes) };
+        }
+        verdict
     }
 
     /// Turns findings into a template, or says what does not fit.
@@ -266,6 +294,9 @@ impl Template {
                 "the thread id once in the thread header",
                 format!("at offsets {:?}", record.tid_offsets),
             );
+        }
+        if !record.allocated {
+            return expect("malloc to work in a fresh thread", "a null pointer".to_owned());
         }
         let changed = record.malloc_changed;
         let two = changed[1] != 0 && changed[2] == 0;
