@@ -10,6 +10,7 @@ macro_rules! not_under_loom {
     ($($item:item)*) => { $( #[cfg(not(loom))] $item )* };
 }
 
+pub mod ending;
 mod sync;
 
 #[cfg(loom)]

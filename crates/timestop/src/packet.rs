@@ -4,8 +4,9 @@
 //! ```text
 //!   link:   IDLE ─ run ─▶ fiber's address ─ finish ─▶ ENDED     (| BUSY while `cancel` uses it)
 //!             └─ cancel ─▶ CANCELLED ─ run ─▶ …
-//!   joiner: NOBODY ─ join ─▶ fiber's address or OS_THREAD ─ finish ─▶ DONE
 //! ```
+//!
+//! Who waits for the end, who drops the result and who frees the packet is said by [`Ending`].
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{Result, Thread};
 use std::{io, thread};
 
+use timestop_runtime::ending::{Ending, Last};
 use timestop_runtime::{self as runtime, FiberRef, Priority, Reason, Start, Task, sys};
 
 const IDLE: usize = 0;
@@ -24,9 +26,8 @@ const BUSY: usize = 1;
 const CANCELLED: usize = 2;
 const ENDED: usize = 4;
 
-const NOBODY: usize = 0;
-const DONE: usize = 1;
-const OS_THREAD: usize = 2;
+/// A waiter that is no fiber.
+const OS_THREAD: usize = Ending::FIRST_WAITER;
 
 /// The word of a fiber's record that holds the address of its packet's [`Core`].
 const PACKET_WORD: usize = 0;
@@ -36,11 +37,9 @@ const PACKET_WORD: usize = 0;
 struct Core {
     task: Task,
     link: AtomicUsize,
-    joiner: AtomicUsize,
+    ending: Ending,
     /// 1 when done: what an OS thread that joins sleeps on.
     done: AtomicU32,
-    /// The handle and the fiber.
-    references: AtomicU32,
     wants_thread: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -61,13 +60,13 @@ struct Whole<F, T> {
 /// A handle's side of a packet.
 pub(crate) struct Packet<T>(NonNull<Head<T>>);
 
-// SAFETY: the packet hands a `T` from one thread to another, under the protocol of `joiner`.
+// SAFETY: the packet hands a `T` from one thread to another, under the protocol of `ending`.
 unsafe impl<T: Send> Send for Packet<T> {}
 // SAFETY: through a shared handle only atomics are reached.
 unsafe impl<T: Send> Sync for Packet<T> {}
 
 impl<T> Packet<T> {
-    /// A packet around `closure`, with one reference for the handle and one for the fiber.
+    /// A packet around `closure`, for a handle and a fiber.
     ///
     /// # Safety
     ///
@@ -78,9 +77,8 @@ impl<T> Packet<T> {
                 core: Core {
                     task: Task::new(run::<F, T>),
                     link: AtomicUsize::new(IDLE),
-                    joiner: AtomicUsize::new(NOBODY),
+                    ending: Ending::new(),
                     done: AtomicU32::new(0),
-                    references: AtomicU32::new(2),
                     wants_thread: AtomicBool::new(false),
                     thread: OnceLock::new(),
                 },
@@ -100,7 +98,7 @@ impl<T> Packet<T> {
     pub(crate) unsafe fn spawn<F: FnOnce() -> T>(closure: F) -> io::Result<Self> {
         // SAFETY: as the caller vouches.
         let packet = unsafe { Self::new(closure) };
-        // SAFETY: the task is the packet's head, and the fiber's reference keeps it.
+        // SAFETY: the task is the packet's head, and is not freed before the fiber's end.
         match unsafe { runtime::spawn(packet.0.cast()) } {
             Ok(()) => Ok(packet),
             Err(error) => {
@@ -139,7 +137,7 @@ impl<T> Packet<T> {
         }
     }
 
-    /// Drops closure and the fiber's reference of a packet that never ran.
+    /// Drops the closure of a packet that never ran, and leaves the rest to the handle.
     unsafe fn abandon<F>(&self) {
         let whole: NonNull<Whole<F, T>> = self.0.cast();
         // SAFETY: the packet is still there …
@@ -148,11 +146,11 @@ impl<T> Packet<T> {
         let closure = unsafe { &mut *closure };
         // SAFETY: … and the closure has not been taken.
         unsafe { ManuallyDrop::drop(closure) };
-        self.core().references.fetch_sub(1, Ordering::Relaxed);
+        self.core().ending.end();
     }
 
     fn core(&self) -> &Core {
-        // SAFETY: the handle's reference keeps the packet.
+        // SAFETY: the packet is not freed before the handle is dropped.
         &unsafe { self.0.as_ref() }.core
     }
 
@@ -161,23 +159,20 @@ impl<T> Packet<T> {
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.core().joiner.load(Ordering::Acquire) == DONE
+        self.core().ending.is_done()
     }
 
     /// Waits for the end of the fiber.
     pub(crate) fn wait(&self) {
         let core = self.core();
-        let done = || core.joiner.load(Ordering::Acquire) == DONE;
-        if done() {
-            return;
-        }
         let fiber = FiberRef::current();
         let me = fiber.map_or(OS_THREAD, FiberRef::address);
-        if core.joiner.compare_exchange(NOBODY, me, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return; // only DONE can be there: a handle is joined by value
+        if core.ending.is_done() || !core.ending.wait(me) {
+            return;
         }
         match fiber {
             Some(fiber) => {
+                let done = || core.ending.is_done();
                 runtime::wait_until(fiber, Reason::Join, self.id(), None, false, done);
             }
             None => runtime::outside_wait(|| {
@@ -191,10 +186,10 @@ impl<T> Packet<T> {
     /// The result, once; after [`wait`](Self::wait).
     pub(crate) fn take(&self) -> Option<Result<T>> {
         debug_assert!(self.is_finished());
-        // SAFETY: the handle's reference keeps the packet.
+        // SAFETY: the packet is not freed before the handle is dropped.
         let place = unsafe { self.0.as_ref() }.result.get();
-        // SAFETY: the fiber has stored the result before it said that it is done; the handle, which
-        // is consumed by its callers, is the only other user.
+        // SAFETY: the fiber has stored the result before it said so; the handle, which is consumed by
+        // its callers, is the only other user.
         unsafe { &mut *place }.take()
     }
 
@@ -273,20 +268,16 @@ impl<T> Packet<T> {
 
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
-        // SAFETY: the handle's reference, given up once.
-        unsafe { drop_reference(self.0) };
-    }
-}
-
-/// # Safety
-///
-/// The caller owns a reference, and gives it up.
-unsafe fn drop_reference<T>(head: NonNull<Head<T>>) {
-    // SAFETY: the reference keeps the packet.
-    let record = unsafe { head.as_ref() };
-    if record.core.references.fetch_sub(1, Ordering::AcqRel) == 1 {
-        // SAFETY: that was the last reference.
-        unsafe { (record.free)(head) };
+        // SAFETY: the packet is not freed before the handle is dropped.
+        let head = unsafe { self.0.as_ref() };
+        let result = || {
+            // SAFETY: the fiber has stored the result, and leaves it to the handle.
+            drop(unsafe { &mut *head.result.get() }.take());
+        };
+        if head.core.ending.detach(result) {
+            // SAFETY: the fiber has ended, and uses the packet no more.
+            unsafe { (head.free)(self.0) };
+        }
     }
 }
 
@@ -305,7 +296,7 @@ unsafe fn start_on_own_stack<F: FnOnce() -> T, T>(argument: usize) {
 unsafe fn run<F: FnOnce() -> T, T>(task: NonNull<Task>) {
     let head: NonNull<Head<T>> = task.cast();
     let fiber = FiberRef::current().expect("a task runs on a fiber");
-    // SAFETY: the fiber's reference keeps the packet until `finish`.
+    // SAFETY: the packet is not freed before `finish`.
     let core = &unsafe { head.as_ref() }.core;
     fiber.user_word(PACKET_WORD).set(std::ptr::from_ref(core) as usize);
     if core.link.swap(fiber.address(), Ordering::AcqRel) == CANCELLED {
@@ -323,19 +314,19 @@ unsafe fn run<F: FnOnce() -> T, T>(task: NonNull<Task>) {
     // SAFETY: … and the task runs once, so the closure is taken once.
     let closure = unsafe { ManuallyDrop::take(place) };
     let result = catch_unwind(AssertUnwindSafe(closure));
-    if core.references.load(Ordering::Acquire) == 1 {
-        drop_quietly(result); // detached: dropped here, where thread-locals still live
-    } else {
-        // SAFETY: as above.
-        let place = unsafe { head.as_ref() }.result.get();
-        // SAFETY: the handle looks only after DONE; what was there is `None`.
-        unsafe { place.write(Some(result)) };
+    // SAFETY: as above.
+    let place = unsafe { head.as_ref() }.result.get();
+    // SAFETY: the handle does not look before `store`; what was there is `None`.
+    unsafe { place.write(Some(result)) };
+    if !core.ending.store() {
+        // SAFETY: the handle is gone.
+        drop_quietly(unsafe { &mut *place }.take()); // here, where thread-locals still live
     }
     core.publish_thread();
 }
 
 /// Drops a result whose destructor may panic: nobody is there to hear of it.
-fn drop_quietly<T>(result: Result<T>) {
+fn drop_quietly<T>(result: Option<Result<T>>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(result))) {
         let _: &(dyn Any + Send) = &*panic;
         std::mem::forget(panic);
@@ -345,7 +336,7 @@ fn drop_quietly<T>(result: Result<T>) {
 /// Last of all on the fiber: its thread-locals are gone.
 unsafe fn finish<T>(argument: usize) {
     let head = NonNull::new(argument as *mut Head<T>).expect("a packet's address");
-    // SAFETY: the fiber's reference, given up below.
+    // SAFETY: the packet is not freed before `end`.
     let core = &unsafe { head.as_ref() }.core;
     let mut link = core.link.load(Ordering::Acquire) & !BUSY;
     while let Err(now) =
@@ -354,20 +345,26 @@ unsafe fn finish<T>(argument: usize) {
         std::hint::spin_loop(); // `cancel` is at work with this fiber
         link = now & !BUSY;
     }
-    match core.joiner.swap(DONE, Ordering::AcqRel) {
-        NOBODY => {}
-        OS_THREAD => {
-            // After DONE, which the joiner relies on once it sees this.
-            core.done.store(1, Ordering::Release);
-            sys::futex_wake(core.done.as_ptr() as usize, 1);
+    match core.ending.end() {
+        Last::Nothing => {}
+        Last::Free => {
+            // SAFETY: the handle is gone, and so is the result: the packet is ours.
+            let free = unsafe { head.as_ref() }.free;
+            // SAFETY: as above.
+            unsafe { free(head) };
         }
-        joiner => {
+        Last::Wake(OS_THREAD) => {
+            // The joiner relies on this word alone; afterwards the packet may be gone, and the kernel
+            // wakes nobody, or somebody for no reason, which every waiter of a futex must bear.
+            let word = core.done.as_ptr() as usize;
+            core.done.store(1, Ordering::Release);
+            sys::futex_wake(word, 1);
+        }
+        Last::Wake(joiner) => {
             // SAFETY: the joiner's own address.
             runtime::unpark(unsafe { FiberRef::from_address(joiner) });
         }
     }
-    // SAFETY: the fiber's reference.
-    unsafe { drop_reference(head) };
 }
 
 impl Core {

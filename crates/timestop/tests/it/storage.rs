@@ -192,3 +192,56 @@ fn errno_is_kept_while_a_lock_is_waited_for() {
         }
     });
 }
+
+/// Says as it drops whether a thread-local with a destructor can be had there.
+struct Probe(mpsc::Sender<bool>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let lives = WORDS.try_with(|words| words.borrow_mut().push("probe".to_owned())).is_ok();
+        self.0.send(lives).expect("the test listens");
+    }
+}
+
+/// Holds its fiber up among its destructors until it is let go.
+struct HeldUp(mpsc::Sender<()>, mpsc::Receiver<()>);
+
+impl Drop for HeldUp {
+    fn drop(&mut self) {
+        self.0.send(()).expect("the test listens");
+        self.1.recv().expect("the test lets go");
+    }
+}
+
+thread_local!(static HELD_UP: RefCell<Option<HeldUp>> = const { RefCell::new(None) });
+
+#[test]
+fn a_result_is_dropped_where_thread_locals_live() {
+    on_fiber(|| {
+        // The handle is gone before the result is there.
+        let (probe, lives) = mpsc::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        drop(timestop::spawn(move || {
+            WORDS.with(|words| words.borrow_mut().push("used".to_owned()));
+            gone.recv().expect("the test lets go");
+            Probe(probe)
+        }));
+        go.send(()).expect("the fiber listens");
+        assert_eq!(lives.recv(), Ok(true));
+
+        // It goes while the fiber's thread-locals go.
+        let (probe, lives) = mpsc::channel();
+        let (at_end, in_destructor) = mpsc::channel();
+        let (go, gone) = mpsc::channel();
+        let fiber = timestop::spawn(move || {
+            HELD_UP.set(Some(HeldUp(at_end, gone)));
+            // Destructors run last in, first out: this one's is over by then.
+            WORDS.with(|words| words.borrow_mut().push("used".to_owned()));
+            Probe(probe)
+        });
+        in_destructor.recv().expect("the fiber ends");
+        drop(fiber);
+        assert_eq!(lives.try_recv(), Ok(true), "whoever drops the handle drops the result");
+        go.send(()).expect("the fiber waits");
+    });
+}
