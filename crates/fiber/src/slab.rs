@@ -11,10 +11,15 @@
 //! guards that do not split it where the kernel knows `MADV_GUARD_INSTALL` (6.13); elsewhere
 //! `mprotect`, which costs two mappings a stack against `vm.max_map_count`.
 //!
+//! A stack in the pool keeps its upper [`KEPT`] bytes; what a deep call has touched below goes back to the
+//! kernel, but for those that are used again at once ([`trim`]).
+//!
 //! Slots are never unmapped, and the [`Slot`] at the top of one is never given back: whoever holds
 //! a stale pointer to it finds a valid record of another fiber, not a fault. Wake-ups rely on it.
 //!
-//! Rejected: a mapping a stack (no more than 32,000 stacks under the default `max_map_count`); a
+//! Rejected: to look whether a stack was deep before it is trimmed (`mincore` costs what the advice does where
+//! there is nothing to give back; a mark on the stack is missed by a large frame, and costs the page that it
+//! lies in). A mapping a stack (no more than 32,000 stacks under the default `max_map_count`); a
 //! list of live fibers (the slabs are one already).
 
 use std::io;
@@ -38,6 +43,12 @@ const GUARD: usize = sys::PAGE;
 /// A guard then shares its page table with the top of the slot below it.
 const SLAB_OFFSET: usize = 1 << 20;
 const PAGE_TABLE: usize = 1 << 21;
+
+/// Bytes of a stack that stay with it in the pool: a page fault costs half a microsecond each time that it
+/// is used again, and few programs go deeper in all of their fibers.
+pub const KEPT: usize = 32 * 1024;
+/// Free slots of a class, used last, that stay as they are.
+const HOT: usize = 16;
 
 /// `MADV_GUARD_INSTALL`, Linux 6.13.
 const MADV_GUARD_INSTALL: i32 = 102;
@@ -124,8 +135,9 @@ impl Class {
 
 #[derive(Debug)]
 struct ClassState {
-    /// First of the list of free slots, 0 where empty.
+    /// First of the list of free slots, 0 where empty, and how many there are.
     free: usize,
+    count: usize,
     /// The slab that never used slots come from.
     slab: usize,
     /// Slots that exist, and slots that someone holds or may still take.
@@ -134,7 +146,8 @@ struct ClassState {
 }
 
 static STATES: [Lock<ClassState>; CLASSES] =
-    [const { Lock::new(ClassState { free: 0, slab: 0, total: 0, reserved: 0 }) }; CLASSES];
+    [const { Lock::new(ClassState { free: 0, count: 0, slab: 0, total: 0, reserved: 0 }) };
+        CLASSES];
 
 /// One mapping. Written once, under [`GROW`], before [`SLAB_COUNT`] covers it.
 #[derive(Debug)]
@@ -216,6 +229,7 @@ impl ClassState {
             let Some(slot) = NonNull::new(self.free as *mut Slot) else { break };
             // SAFETY: records are valid for ever.
             self.free = unsafe { slot.as_ref() }.next.load(Ordering::Relaxed);
+            self.count -= 1;
             places[count] = Place::Used(slot);
             count += 1;
         }
@@ -342,6 +356,48 @@ impl Class {
         // SAFETY: records are valid for ever.
         unsafe { slot.as_ref() }.next.store(state.free, Ordering::Relaxed);
         state.free = slot.as_ptr() as usize;
+        state.count += 1;
+    }
+
+    /// Gives a slot back whose fiber has ended, trimmed if there are others that can be used at once.
+    ///
+    /// Cost: a system call where there are.
+    pub fn give_back(self, slot: SlotPtr) {
+        if self.state().lock().count >= HOT {
+            trim(&[slot]);
+        }
+        self.give(slot);
+    }
+}
+
+/// How many stacks are trimmed by one system call.
+const TRIMMED: usize = 32;
+
+/// Gives back to the kernel what was touched below the upper [`KEPT`] bytes of stacks that nobody uses.
+///
+/// Cost: a system call for 32 of them, and what it costs to free pages where there are any.
+pub fn trim(slots: &[SlotPtr]) {
+    for slots in slots.chunks(TRIMMED) {
+        let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; TRIMMED];
+        let mut count = 0;
+        for &slot in slots {
+            let low = Slot::stack_limit(slot);
+            let high = (block::stack_top(slot) - KEPT) & !(sys::PAGE - 1);
+            if high > low {
+                parts[count] = libc::iovec { iov_base: low as *mut _, iov_len: high - low };
+                count += 1;
+            }
+        }
+        let parts = &parts[..count];
+        // SAFETY: the caller says that nobody uses the stacks.
+        if count > 1 && unsafe { sys::advise_many(parts, libc::MADV_DONTNEED) } {
+            continue;
+        }
+        for part in parts {
+            // SAFETY: as above. A refusal is fine.
+            let _ =
+                unsafe { sys::advise(part.iov_base as usize, part.iov_len, libc::MADV_DONTNEED) };
+        }
     }
 }
 

@@ -522,7 +522,7 @@ fn give_slot(worker: Option<&Worker>, slot: SlotPtr, class: Class) {
     match worker {
         Some(worker) => worker.give_slot(slot, class),
         None => {
-            class.give(slot);
+            class.give_back(slot);
             class.release(1);
         }
     }

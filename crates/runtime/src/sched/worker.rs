@@ -6,7 +6,7 @@ use std::io;
 use std::ptr::NonNull;
 
 use crossbeam_utils::CachePadded;
-use timestop_fiber::slab::{BATCH, Class, SlotPtr};
+use timestop_fiber::slab::{self, BATCH, Class, SlotPtr};
 
 use super::Carrier;
 use super::run_queue::RunQueue;
@@ -338,7 +338,7 @@ impl Worker {
     pub(super) fn give_slot(&self, slot: SlotPtr, class: Class) {
         let default = super::runtime().default_class;
         if class != default {
-            class.give(slot);
+            class.give_back(slot);
             class.release(1);
             return;
         }
@@ -349,6 +349,7 @@ impl Worker {
             return;
         }
         // Half of them at once, the coldest.
+        slab::trim(&slots[..KEPT_SLOTS / 2]);
         for cold in slots.drain(..KEPT_SLOTS / 2) {
             class.give(cold);
         }
