@@ -21,7 +21,6 @@
 //!   to a fiber instead.
 //! - `sa_mask` of SEGV and its kin is the kernel's: it holds back no queued signal.
 //! - A signal that a handler outside the shim (installed by a raw system call) is for.
-//! - `sigpause`, `sigvec`, `sigblock`, `sigsetmask`: they act on the OS thread.
 //! - An ignored signal that was blocked is lost until `sigwait` asks for it; a program that is
 //!   executed after that finds it at its default.
 
@@ -403,4 +402,11 @@ pub(crate) const LINKED: &[*const ()] = &[
     more::sigrelse as *const (),
     more::sigignore as *const (),
     more::sigset as *const (),
+    more::sigblock as *const (),
+    more::sigsetmask as *const (),
+    more::siggetmask as *const (),
+    more::sigpause as *const (),
+    more::__xpg_sigpause as *const (),
+    more::__sigpause as *const (),
+    more::sigvec as *const (),
 ];

@@ -39,6 +39,7 @@ programs! {
     c_handlers: Program::c("handlers");
     c_jumps: Program::c("jumps");
     c_processes: Program::c("procs");
+    c_signals: Program::c("signals");
     python_mix: Program::python("mix", &[]);
     python_threads: Program::python("threads10k", &["1000"]);
     python_server: Program::python("server1000", &["200"]);
