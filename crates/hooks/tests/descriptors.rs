@@ -336,3 +336,67 @@ fn a_number_that_comes_with_a_message_is_a_new_file() {
     fiber(move || peer.write_all(&[9]).expect("connected")).join();
     assert_eq!(reader.join().expect("it waits"), (1, [9]));
 }
+
+/// Puts the file of one number under another, past every hook.
+fn replace_unseen(number: c_int, by: c_int) {
+    // SAFETY: the test owns both.
+    let result =
+        unsafe { syscalls::raw_syscall!(syscalls::Sysno::dup3, by, number, libc::O_CLOEXEC) };
+    assert_eq!(result, number as usize);
+}
+
+/// A byte of it, or the error.
+fn read_byte(number: c_int) -> Result<u8, Option<i32>> {
+    let mut byte = [0_u8];
+    // SAFETY: one byte.
+    match unsafe { libc::read(number, byte.as_mut_ptr().cast(), 1) } {
+        1 => Ok(byte[0]),
+        0 => Err(None),
+        _ => Err(std::io::Error::last_os_error().raw_os_error()),
+    }
+}
+
+#[test]
+fn a_number_that_was_replaced_unseen_is_found_out() {
+    if !alone("a_number_that_was_replaced_unseen_is_found_out") {
+        return;
+    }
+    start();
+    let (plain, mut writer) = std::io::pipe().expect("a pipe");
+    let (asking, _kept) = std::io::pipe().expect("a pipe");
+    // SAFETY: reads and writes flags.
+    let set = unsafe { libc::fcntl(asking.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(set, 0);
+    // SAFETY: a number for each test.
+    let numbers = [(); 2].map(|()| unsafe { libc::dup(asking.as_raw_fd()) });
+    let (plain_number, asking_number) = (plain.as_raw_fd(), asking.as_raw_fd());
+
+    // From a file that does not wait to one that does. (A duplicate's mode is asked each time; this number is
+    // known as no duplicate once it was forgotten.)
+    let [number, other] = numbers;
+    timestop_runtime::reactor::descriptor::forget(number);
+    timestop_runtime::reactor::descriptor::forget(other);
+    assert_eq!(on_fiber(move || read_byte(number)), Err(Some(libc::EAGAIN)));
+    replace_unseen(number, plain_number);
+    let waits = fiber(move || read_byte(number));
+    writer.write_all(b"x").expect("room");
+    assert_eq!(waits.join(), Ok(b'x'));
+
+    // From one that waits to one that does not: the wait is looked at again.
+    replace_unseen(other, plain_number);
+    let waits = fiber(move || read_byte(other));
+    writer.write_all(b"y").expect("room");
+    assert_eq!(waits.join(), Ok(b'y'));
+    let (go, gate) = channel::<()>();
+    let waits = fiber(move || {
+        let first = read_byte(other);
+        gate.recv().expect("the test says");
+        (first, read_byte(other))
+    });
+    writer.write_all(b"z").expect("room");
+    replace_unseen(other, asking_number);
+    go.send(()).expect("it listens");
+    let (first, second) = waits.join();
+    assert!(first == Ok(b'z') || first == Err(Some(libc::EAGAIN)), "{first:?}");
+    assert_eq!(second, Err(Some(libc::EAGAIN)));
+}

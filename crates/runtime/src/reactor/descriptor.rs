@@ -8,8 +8,11 @@
 //!
 //! **A number is not a file.** `close` makes the entry's generation move on and wakes its waiters,
 //! who fail with `EBADF` and never touch the number again; an event that carries an old generation is
-//! dropped. A number that was closed behind our back (a raw system call) is caught by the sweep:
-//! a wait that lasts registers its descriptor once more.
+//! dropped. A number that was closed behind our back (a raw system call) is forgotten when a hooked call
+//! gives it out again. Else three looks find it: what the file is, is asked at its registration; that it
+//! is non-blocking is not believed but asked each time, which costs who gets `EAGAIN` one call more; and
+//! the sweep registers the descriptor of a wait that lasts once more. Where epoll takes it as a new one, it
+//! is another file: all that was known is forgotten, and whoever waits tries again.
 //!
 //! Rejected: level-triggered one-shot (a system call to re-arm at each wait); toggling `O_NONBLOCK`
 //! (it belongs to the file, which children and others share).
@@ -66,6 +69,10 @@ mod flag {
     /// Urgent data, a hang-up or an error was reported, or TLS is the kernel's: short reads mean
     /// nothing any more.
     pub(super) const UNUSUAL: u32 = 4;
+    /// What is forgotten of a file when another has its number. (The others of these bits only have us
+    /// ask more often.)
+    pub(super) const BELIEFS: u32 =
+        KNOWN | STREAM | REGULAR | DRAINED | MODE_KNOWN | NONBLOCKING | TIMED;
     /// The last read was short, at the number of edges in `drained_at`.
     pub(super) const DRAINED: u32 = 8;
     /// A regular file or a directory: it never waits for anyone but the disk.
@@ -232,12 +239,22 @@ impl Attempt {
         self.kind() & flag::REGULAR != 0
     }
 
+    /// Asked after a call that would have waited. Who wants no wait is answered at once, so that must be
+    /// true of the file that has the number now; of a wait the sweep sees to it.
     fn mode(&self) -> u32 {
-        let flags = self.entry.flags.load(Ordering::Acquire);
-        if flags & (flag::MODE_KNOWN | flag::SHARED) == flag::MODE_KNOWN {
+        let mut flags = self.entry.flags.load(Ordering::Acquire);
+        const ASKED: u32 = flag::MODE_KNOWN | flag::SHARED | flag::NONBLOCKING;
+        if flags & ASKED == flag::MODE_KNOWN {
             return flags;
         }
-        let mode = flag::MODE_KNOWN | mode_of(self.number, flags & flag::SHARED != 0);
+        let ask = |flags| flag::MODE_KNOWN | mode_of(self.number, flags & flag::SHARED != 0);
+        let mut mode = ask(flags);
+        if flags & flag::MODE_KNOWN != 0 && (flags ^ mode) & flag::NONBLOCKING != 0 {
+            // Behind our back: it may be another file, also for those who are asking now.
+            self.entry.changed(flag::BELIEFS);
+            flags = self.entry.flags.load(Ordering::Acquire);
+            mode = ask(flags);
+        }
         self.entry.remember(flags, flag::NONBLOCKING | flag::TIMED, mode)
     }
 
@@ -388,6 +405,9 @@ impl Attempt {
                 return Enlisted::Unwatchable;
             }
             lists.registered = true;
+            // Not what may be known of an older file.
+            const KIND: u32 = flag::KNOWN | flag::STREAM | flag::REGULAR | flag::DRAINED;
+            self.entry.changed(KIND);
             self.kind();
         }
         if self.entry.edges[self.direction as usize].load(Ordering::Relaxed) != self.edges {
@@ -528,17 +548,17 @@ const OUT: u32 = libc::EPOLLOUT as u32;
 const ENDED: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
 const UNUSUAL: u32 = (libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI | libc::EPOLLRDHUP) as u32;
 
-/// Has epoll watch a descriptor, or watch it again.
-fn register(number: i32, generation: u32) -> Result<(), i32> {
+/// Has epoll watch a descriptor, or watch it again. True if it did not.
+fn register(number: i32, generation: u32) -> Result<bool, i32> {
     let epoll = sched::runtime().reactor.epoll();
     let data = u64::from(generation) << 32 | number as u32 as u64;
     let events = IN | OUT | libc::EPOLLET as u32;
     match sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, number, events, data) {
         // The same file under the same number, left over from before a `close` of one of two.
         Err(libc::EEXIST) => {
-            sys::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, number, events, data).map(drop)
+            sys::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, number, events, data).map(|_| false)
         }
-        other => other.map(drop),
+        other => other.map(|_| true),
     }
 }
 
@@ -596,17 +616,14 @@ fn kind_of(number: i32) -> u32 {
 ///
 /// With `shared` the answer is not remembered, and the time limits are asked for at once instead.
 fn mode_of(number: i32, shared: bool) -> u32 {
-    let mut mode = 0;
     // SAFETY: reads a number.
     let status = sys::outcome(unsafe { raw_syscall!(Sysno::fcntl, number, libc::F_GETFL, 0) });
     if status.is_ok_and(|status| status & libc::O_NONBLOCK as usize != 0) {
-        mode |= flag::NONBLOCKING;
+        return flag::NONBLOCKING; // its time limits mean nothing
     }
     let timed = |name| time_option(number, name).is_some();
-    if shared || timed(libc::SO_RCVTIMEO) || timed(libc::SO_SNDTIMEO) {
-        mode |= flag::TIMED;
-    }
-    mode
+    let timed = shared || timed(libc::SO_RCVTIMEO) || timed(libc::SO_SNDTIMEO);
+    if timed { flag::TIMED } else { 0 }
 }
 
 /// The user has changed `O_NONBLOCK` or a time limit of the descriptor: ask again.
@@ -640,6 +657,11 @@ pub(crate) fn ready(data: u64, bits: u32, worker: Option<&Worker>) {
         entry.flags.fetch_or(flag::UNUSUAL, Ordering::Relaxed);
         entry.flags.fetch_and(!flag::DRAINED, Ordering::Relaxed);
     }
+    edges(entry, generation, bits, bits & ENDED != 0, worker);
+}
+
+/// Counts edges and wakes who waits for them: one of those that want to be alone, or everyone.
+fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, worker: Option<&Worker>) {
     for (direction, mask) in [(Direction::Read, IN), (Direction::Write, OUT)] {
         if bits & (mask | ENDED) == 0 {
             continue;
@@ -649,7 +671,6 @@ pub(crate) fn ready(data: u64, bits: u32, worker: Option<&Worker>) {
             return; // the file that this is about is closed
         }
         entry.edges[direction as usize].fetch_add(1, Ordering::Release);
-        let everyone = bits & ENDED != 0;
         let mut first = if everyone { None } else { lists.take_first(direction) };
         let mut batch = [None; 32];
         let mut count = if lists.waiters[direction as usize].is_null() {
@@ -761,15 +782,17 @@ impl Entry {
         if !lists.registered || lists.waiters.iter().all(|first| first.is_null()) {
             return;
         }
-        // The same file: nothing changes. Another one: it is watched from here on. None: whoever
-        // waits tries again, and finds that out.
+        // The same file: nothing changes. Another one: it is watched from here on. None: that is found
+        // out. In both cases whoever waits tries again.
         let generation = self.generation.load(Ordering::Relaxed);
-        if register(number, generation).is_err() {
-            lists.registered = false;
-            drop(lists);
-            let all = IN | OUT | ENDED;
-            ready(u64::from(generation) << 32 | number as u32 as u64, all, None);
+        let registered = register(number, generation);
+        if registered == Ok(false) {
+            return;
         }
+        lists.registered = registered.is_ok();
+        self.changed(flag::BELIEFS);
+        drop(lists);
+        edges(self, generation, IN | OUT, true, None);
     }
 }
 
