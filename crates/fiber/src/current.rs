@@ -1,5 +1,6 @@
 //! The thread-local words of ours: whom the running code belongs to, a flag, how many of the
-//! runtime's locks it holds, whether it may be preempted, and whether its memory is lent.
+//! runtime's locks it holds, whether it may be preempted, whether its memory is lent, and where it waits
+//! beneath a signal's handler.
 //!
 //! They lie in the static TLS of whatever holds the runtime (program or shared object), so every
 //! fiber's block has its own. The first is written once, when the block is made, and constant for the
@@ -53,6 +54,15 @@ global_asm!(
     ".size timestop_lent, 8",
     ".p2align 3",
     "timestop_lent:",
+    ".zero 8",
+    ".text",
+    ".section .tbss.timestop_places, \"awT\", @nobits",
+    ".globl timestop_places",
+    ".hidden timestop_places",
+    ".type timestop_places, @object",
+    ".size timestop_places, 8",
+    ".p2align 3",
+    "timestop_places:",
     ".zero 8",
     ".text",
 );
@@ -172,6 +182,18 @@ pub fn is_lent() -> bool {
 /// Says that a child of `vfork` is about to run in this thread's memory, or has given it back.
 pub fn set_lent(lent: bool) {
     write_word!("timestop_lent", lent);
+}
+
+/// The innermost of the places in queues that lie on this thread's or fiber's stack and that a jump out of
+/// a signal's handler would leave behind; 0 where there is none. What it means is the owner's matter.
+#[must_use]
+pub fn places() -> usize {
+    read_word!("timestop_places") as usize
+}
+
+/// Sets what [`places`] answers.
+pub fn set_places(innermost: usize) {
+    write_word!("timestop_places", innermost as u64);
 }
 
 /// Runs `body` where the running fiber is neither preempted nor runs signal handlers of the program:

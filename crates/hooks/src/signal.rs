@@ -14,7 +14,6 @@
 //! to which the fiber is pinned meanwhile. A program that blocks one of them for a fiber blocks nothing.
 //!
 //! Not covered:
-//! - A handler that leaves a barrier's wait by `siglongjmp`.
 //! - `SA_ONSTACK` in fibers: handlers of asynchronous signals run on the fiber's own stack when they
 //!   run in a wait, and on the OS thread's alternate stack else.
 //! - A signal sent to one OS thread by its number while that thread holds a lock of the runtime goes
@@ -120,7 +119,8 @@ fn kernel_mask() -> Set {
 /// Runs `body`, which makes a new process, with the fiber's mask in the kernel: the process
 /// inherits it. Signals that come meanwhile wait.
 pub(crate) fn with_kernel_mask<R>(body: impl FnOnce() -> R) -> R {
-    let mask = call::fiber().map_or(0, |fiber| deliver::mask(fiber).load(Ordering::Relaxed));
+    let fiber = call::fiber_of_any_kind();
+    let mask = fiber.map_or(0, |fiber| deliver::mask(fiber).load(Ordering::Relaxed));
     if mask == 0 {
         return body();
     }
@@ -286,7 +286,8 @@ pub extern "C" fn __sysv_signal(signal: c_int, handler: sighandler_t) -> sighand
 
 /// Changes the caller's mask.
 unsafe fn change_mask(how: c_int, new: *const sigset_t, old: *mut sigset_t) -> Result<(), c_int> {
-    let Some(fiber) = call::fiber() else {
+    // Of a pinned fiber too: in the kernel the mask would be its OS thread's, and stay when it leaves that.
+    let Some(fiber) = call::fiber_of_any_kind() else {
         // SAFETY: as the caller vouches.
         let outcome = unsafe { system_call!(Sysno::rt_sigprocmask, how, new, old, 8) };
         return outcome.map(drop);
@@ -355,7 +356,7 @@ pub unsafe extern "C" fn pthread_sigmask(
 pub unsafe extern "C" fn sigpending(set: *mut sigset_t) -> c_int {
     // SAFETY: as the caller vouches.
     let status = unsafe { system_call!(Sysno::rt_sigpending, set, 8) };
-    if let (Some(fiber), Ok(_)) = (call::fiber(), status) {
+    if let (Some(fiber), Ok(_)) = (call::fiber_of_any_kind(), status) {
         let blocked = deliver::mask(fiber).load(Ordering::Relaxed);
         let word = set.cast::<Set>();
         // SAFETY: the caller passes a set, which the kernel has written.

@@ -17,6 +17,12 @@
 //! If the waker saw the lock free because the waiter had not taken it yet, the waiter's look comes
 //! after the waker's fence and sees the change; if because it had let go, the count says so.
 //!
+//! **Left places.** Who sleeps in the kernel (an OS thread, a pinned fiber), and who waits for a round to
+//! be complete ([`meet`]), stands in its queue while signal handlers run on top. One that leaves by
+//! `siglongjmp` leaves the waiter's stack with it. So these waiters are listed for their thread or fiber
+//! ([`current::places`]), and whoever jumps has them taken out first ([`leave`]).
+//! Other waits of fibers are over, and the waiter out, before handlers run.
+//!
 //! Rejected: waiters on the kernel's futex for OS threads (a fiber's unlock would have to wake both
 //! tables, and order between the two kinds would be lost).
 
@@ -99,12 +105,33 @@ struct Waiter {
     ticket: Cell<u64>,
     next: Cell<*mut Waiter>,
     previous: Cell<*mut Waiter>,
+    /// Whether only a round that is complete wakes it, and whether its own is. Under the bucket's lock.
+    meets: bool,
+    due: Cell<bool>,
     /// 0 while queued. Set by the waker that takes the waiter out, under the lock: from then on the
     /// waiter may return, and its stack be gone.
     woken: AtomicU32,
 }
 
 impl Waiter {
+    /// One that has no ticket and stands nowhere.
+    fn new(what: &Wait) -> Self {
+        // A child of `vfork` runs on the fiber's stack, but it is no fiber: it sleeps in the kernel.
+        // So does a pinned one, which must keep its OS thread.
+        let fiber = FiberRef::current().filter(|fiber| fiber.may_suspend());
+        Self {
+            fiber,
+            address: AtomicUsize::new(what.address),
+            bits: what.bits,
+            ticket: Cell::new(what.ticket),
+            next: Cell::new(ptr::null_mut()),
+            previous: Cell::new(ptr::null_mut()),
+            meets: false,
+            due: Cell::new(false),
+            woken: AtomicU32::new(0),
+        }
+    }
+
     fn is_woken(&self) -> bool {
         self.woken.load(Ordering::Acquire) == 1
     }
@@ -126,10 +153,6 @@ pub struct Wait {
     pub reason: Reason,
     /// A place kept from an earlier wait, or 0.
     pub ticket: u64,
-    /// Whether only a waker ends the wait. Else a signal whose handlers have run does too: as if woken
-    /// for no reason, where the wait is not breakable. With `exact` handlers run while the caller stands
-    /// in the queue, and must not leave by `siglongjmp`.
-    pub exact: bool,
 }
 
 impl Wait {
@@ -143,7 +166,6 @@ impl Wait {
             breakable: false,
             reason,
             ticket: 0,
-            exact: false,
         }
     }
 }
@@ -161,33 +183,27 @@ pub struct Waited {
 ///
 /// `still` is asked, with the bucket locked, whether to wait; it must not block. `queued` runs once
 /// the caller stands in the queue, before it sleeps: where a condition variable lets its mutex go.
+///
+/// A signal whose handlers have run ends the wait too: as if woken for no reason, where the wait is not
+/// breakable.
 pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> Waited {
     let bucket = bucket(what.address);
-    // A child of `vfork` runs on the fiber's stack, but it is no fiber: it sleeps in the kernel.
-    // So does a pinned one, which must keep its OS thread.
-    let fiber = FiberRef::current().filter(|fiber| fiber.may_suspend());
-    let waiter = Waiter {
-        fiber,
-        address: AtomicUsize::new(what.address),
-        bits: what.bits,
-        ticket: Cell::new(what.ticket),
-        next: Cell::new(ptr::null_mut()),
-        previous: Cell::new(ptr::null_mut()),
-        woken: AtomicU32::new(0),
-    };
-    // On the fiber no handler runs while others know its stack: it could leave by `siglongjmp`.
-    let shielded = fiber.is_some() && !what.exact;
+    let waiter = Waiter::new(&what);
+    let place = Place::new(&waiter, |_| {});
+    // On the fiber no handler runs while others know its stack: it could leave by `siglongjmp`. Where an
+    // OS thread sleeps they do run.
+    let shielded = waiter.fiber.is_some();
     if shielded {
         current::deepen();
     }
-    let outcome = wait_in(bucket, what, &waiter, still, queued);
+    let outcome = wait_in(bucket, what, &waiter, &place, still, queued);
     if shielded {
         current::rise();
     }
     let Some(mut outcome) = outcome else {
         return Waited { outcome: None, ticket: what.ticket };
     };
-    if let Some(fiber) = fiber.filter(|fiber| fiber.is_interrupted()) {
+    if let Some(fiber) = waiter.fiber.filter(|fiber| fiber.is_interrupted()) {
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
         let ends = signal::ends_wait(fiber, what.reason, what.deadline.is_some());
         if outcome == Outcome::Interrupted && !(ends && what.breakable) {
@@ -197,11 +213,13 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
     Waited { outcome: Some(outcome), ticket: waiter.ticket.get() }
 }
 
-/// Queues the waiter, unless `still` says not to (then `None`), and waits until it is taken out.
+/// Queues the waiter, unless `still` says not to (then `None`), and waits until it is taken out. If its OS
+/// thread sleeps, at `place`.
 fn wait_in(
     bucket: &Bucket,
     what: Wait,
     waiter: &Waiter,
+    place: &Place,
     still: impl FnOnce() -> bool,
     queued: impl FnOnce(),
 ) -> Option<Outcome> {
@@ -216,26 +234,146 @@ fn wait_in(
         }
         queue.insert(waiter);
         bucket.count(1);
+        if waiter.fiber.is_none() {
+            place.open();
+        }
     }
     queued();
-    let outcome = match waiter.fiber {
-        Some(fiber) => {
-            // The two lowest bits tell the queues of one object apart.
-            let argument = (what.address & !3) as u64;
-            let woken = || waiter.is_woken();
-            let wait = if what.exact { wait_until } else { wait_listed };
-            wait(fiber, what.reason, argument, what.deadline, false, woken)
+    let Some(fiber) = waiter.fiber else {
+        let outcome = sleep_in_kernel(waiter, what.deadline, what.breakable);
+        if outcome != Outcome::Woken && !withdraw_and(waiter, |_| place.close()) {
+            return Some(outcome);
         }
-        None if what.deadline.is_none() => {
-            crate::outside_wait(|| sleep_in_kernel(waiter, None, what.breakable))
-        }
-        None => sleep_in_kernel(waiter, what.deadline, what.breakable),
+        place.close();
+        return Some(Outcome::Woken);
     };
-    let withdrawn = outcome != Outcome::Woken && !withdraw(waiter);
+    let woken = || waiter.is_woken();
+    let outcome = wait_listed(fiber, what.reason, what.argument(), what.deadline, false, woken);
+    let withdrawn = outcome != Outcome::Woken && !withdraw_and(waiter, |_| {});
     Some(if withdrawn { outcome } else { Outcome::Woken })
 }
 
+impl Wait {
+    /// What reports say of it. The two lowest bits tell the queues of one object apart.
+    fn argument(&self) -> u64 {
+        (self.address & !3) as u64
+    }
+}
+
+/// Waits for the others of a round, or completes it.
+///
+/// `arrive` is called with the bucket of `address` locked: `None` where others are still to come, else how
+/// many of those that wait are woken, which are those that came first. True for who completes the round.
+/// A wake-up is meant: nothing is looked at afterwards, and what lies at the address may be gone.
+///
+/// `left` is called, with the bucket locked too, if a caller leaves before its round is complete, by a jump
+/// out of a signal's handler.
+pub fn meet(
+    address: usize,
+    reason: Reason,
+    arrive: impl FnOnce() -> Option<usize>,
+    left: fn(usize),
+) -> bool {
+    let what = Wait::on(address, reason);
+    let mut waiter = Waiter::new(&what);
+    waiter.meets = true;
+    let waiter = waiter;
+    let place = Place::new(&waiter, left);
+    let bucket = bucket(address);
+    let others = {
+        let mut queue = bucket.queue.lock();
+        let others = arrive();
+        match others {
+            Some(others) => queue.call_up(address, others),
+            None => {
+                waiter.ticket.set(queue.ticket());
+                queue.insert(&waiter);
+                bucket.count(1);
+                place.open();
+            }
+        }
+        others
+    };
+    if let Some(others) = others {
+        wake(address, others, ANY);
+        return true;
+    }
+    match waiter.fiber {
+        Some(fiber) => {
+            wait_until(fiber, reason, what.argument(), None, false, || waiter.is_woken());
+        }
+        None => {
+            sleep_in_kernel(&waiter, None, false);
+        }
+    }
+    place.close();
+    false
+}
+
+/// A waiter beneath signal handlers that may jump. On the stack of who waits, like the waiter.
+///
+/// It is open while the waiter stands in a queue, and a little longer once it was woken: it is opened, and
+/// closed by who takes its own waiter out, under the bucket's lock, where no handler runs.
+#[derive(Debug)]
+struct Place {
+    waiter: *const Waiter,
+    /// Called with the address if the place is left before the waiter was woken, or called up.
+    left: fn(usize),
+    /// The next one further out on the stack; 0 for none.
+    outer: Cell<usize>,
+}
+
+impl Place {
+    fn new(waiter: &Waiter, left: fn(usize)) -> Self {
+        Self { waiter, left, outer: Cell::new(0) }
+    }
+
+    fn open(&self) {
+        self.outer.set(current::places());
+        current::set_places(ptr::from_ref(self) as usize);
+    }
+
+    fn close(&self) {
+        current::set_places(self.outer.get());
+    }
+}
+
+/// The running code is about to leave its stack up to `target`: its waiters there are taken out of their
+/// queues. With `usize::MAX`, all of them.
+pub fn leave(target: usize) {
+    let mut innermost = current::places();
+    // SAFETY: 0, or a place in a frame that is still on the stack.
+    while let Some(place) = unsafe { (innermost as *const Place).as_ref() } {
+        if innermost >= target {
+            break;
+        }
+        // SAFETY: as above, and the waiter is older than its place.
+        let waiter = unsafe { &*place.waiter };
+        let woken = withdraw_and(waiter, |address| {
+            place.close();
+            if !waiter.due.get() {
+                (place.left)(address);
+            }
+        });
+        innermost = place.outer.get();
+        place.close();
+        // Somebody else shall have what we were woken for. (A round has woken everyone by itself.)
+        if woken && !waiter.meets {
+            wake(waiter.address.load(Ordering::Relaxed), 1, waiter.bits);
+        }
+    }
+}
+
+/// Sleeps in the kernel, where handlers run on top, until the waiter is woken.
 fn sleep_in_kernel(waiter: &Waiter, deadline: Option<u64>, breakable: bool) -> Outcome {
+    if deadline.is_none() {
+        crate::outside_wait(|| sleep_on(waiter, None, breakable))
+    } else {
+        sleep_on(waiter, deadline, breakable)
+    }
+}
+
+fn sleep_on(waiter: &Waiter, deadline: Option<u64>, breakable: bool) -> Outcome {
     while !waiter.is_woken() {
         match sys::futex_wait(&waiter.woken, 0, deadline) {
             Err(libc::ETIMEDOUT) => return Outcome::TimedOut,
@@ -246,8 +384,9 @@ fn sleep_in_kernel(waiter: &Waiter, deadline: Option<u64>, breakable: bool) -> O
     Outcome::Woken
 }
 
-/// Takes the waiter out of whatever queue it stands in. True if a waker was faster.
-fn withdraw(waiter: &Waiter) -> bool {
+/// Takes the waiter out of whatever queue it stands in. True if a waker was faster. Else `out` is called
+/// with its address once it is out, the bucket still locked.
+fn withdraw_and(waiter: &Waiter, out: impl FnOnce(usize)) -> bool {
     loop {
         let address = waiter.address.load(Ordering::Relaxed);
         let bucket = bucket(address);
@@ -262,6 +401,7 @@ fn withdraw(waiter: &Waiter) -> bool {
         }
         queue.remove(waiter);
         bucket.count(-1);
+        out(address);
         return false;
     }
 }
@@ -314,8 +454,22 @@ impl Queue {
         }
     }
 
-    /// Takes out the first waiter on `address` whose bits match and whose ticket is below `end`. It is the caller's until the lock
-    /// is let go or [`Sleeper::of`] has marked it.
+    /// Says of the first `count` that wait at `address` for a round that it is complete.
+    fn call_up(&self, address: usize, count: usize) {
+        let mut current = self.first;
+        let mut left = count;
+        // SAFETY: queued waiters are on stacks that wait.
+        while let Some(waiter) = unsafe { current.as_ref() }.filter(|_| left > 0) {
+            if waiter.address.load(Ordering::Relaxed) == address && !waiter.due.replace(true) {
+                left -= 1;
+            }
+            current = waiter.next.get();
+        }
+    }
+
+    /// Takes out the first waiter on `address` whose bits match and whose ticket is below `end`; of those
+    /// that wait for a round, one that is called up. It is the caller's until the lock is let go or
+    /// [`Sleeper::of`] has marked it.
     fn take(&mut self, address: usize, bits: u32, end: u64) -> Option<&Waiter> {
         let mut current = self.first;
         // SAFETY: queued waiters are on stacks that wait.
@@ -323,7 +477,8 @@ impl Queue {
             if waiter.ticket.get() >= end {
                 break; // they stand in order of tickets
             }
-            if waiter.address.load(Ordering::Relaxed) == address && waiter.bits & bits != 0 {
+            let matches = waiter.address.load(Ordering::Relaxed) == address && waiter.bits & bits != 0;
+            if matches && (!waiter.meets || waiter.due.get()) {
                 self.remove(waiter);
                 return Some(waiter);
             }
@@ -513,7 +668,7 @@ impl Both {
     }
 }
 
-/// Forgets all waiters, in the child of a `fork`.
+/// Forgets all waiters, in the child of a `fork`; but for the caller's own, beneath a handler that forks.
 ///
 /// # Safety
 ///
@@ -524,5 +679,19 @@ pub(crate) unsafe fn reset() {
         unsafe { bucket.queue.reset() };
         *bucket.queue.lock() = Queue::EMPTY;
         bucket.waiting.store(0, Ordering::Relaxed);
+    }
+    let mut innermost = current::places();
+    // SAFETY: 0, or a place in a frame that is still on the stack.
+    while let Some(place) = unsafe { (innermost as *const Place).as_ref() } {
+        // SAFETY: as above, and the waiter is older than its place.
+        let waiter = unsafe { &*place.waiter };
+        let bucket = bucket(waiter.address.load(Ordering::Relaxed));
+        let mut queue = bucket.queue.lock();
+        if !waiter.is_woken() {
+            queue.next_ticket = queue.next_ticket.max(waiter.ticket.get() + 1);
+            queue.insert(waiter);
+            bucket.count(1);
+        }
+        innermost = place.outer.get();
     }
 }

@@ -6,7 +6,9 @@
 //! interrupted code ([`Frame`]) takes back their pins, and opens the carrier's mask, which the kernel
 //! closed for the handler and will not open as it is never returned to.
 //!
-//! Handlers that run in a wait leave nothing: the waiter is in no list by then. (But in a barrier's.)
+//! Handlers that run in a wait leave nothing: the waiter is in no list by then. Where they run while it is
+//! (in a barrier's wait, and on top of an OS thread that sleeps in the kernel), it is taken out first
+//! ([`futex::leave`]).
 //!
 //! Buffers are opaque but for this: registers (the stack's is the seventh, kept as libc's `PTR_MANGLE`
 //! makes it), a word that says whether a mask was saved, the mask.
@@ -15,7 +17,8 @@ use std::arch::{asm, naked_asm};
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering;
 
-use timestop_runtime::{FiberRef, fork};
+use timestop_fiber::current;
+use timestop_runtime::{FiberRef, fork, futex};
 
 use super::deliver::{self, Frame, word};
 use super::{actions, replace_mask};
@@ -140,6 +143,10 @@ unsafe fn target(buffer: Buffer) -> usize {
 ///
 /// The buffer was filled by `setjmp` or one of its kin.
 unsafe fn prepare(buffer: Buffer) {
+    if !current::is_lent() {
+        // SAFETY: as the caller vouches.
+        futex::leave(unsafe { target(buffer) });
+    }
     let Some(fiber) = call::fiber_of_any_kind() else { return };
     deliver::awaited(fiber).store(0, Ordering::Relaxed);
     // SAFETY: as the caller vouches.

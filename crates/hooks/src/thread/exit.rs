@@ -18,7 +18,7 @@ use std::arch::{asm, naked_asm};
 use std::cell::Cell;
 use std::ffi::c_void;
 
-use timestop_runtime::{self as runtime, FiberRef, fork, signal};
+use timestop_runtime::{self as runtime, FiberRef, fork, futex, signal};
 
 use super::{cancel, word};
 use crate::{call, real, signal as hooks_signal};
@@ -133,6 +133,8 @@ pub(super) unsafe fn end(fiber: FiberRef, result: *mut c_void) -> ! {
     if main {
         fork::end_with_last_fiber();
     }
+    // A handler may call this in the middle of a wait.
+    futex::leave(usize::MAX);
     fiber.user_word(word::RESULT).set(result as usize);
     cancel::begin_exit(fiber);
     hooks_signal::leave_frames(fiber);
