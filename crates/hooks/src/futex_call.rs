@@ -200,11 +200,15 @@ unsafe fn wait(
     }
     // SAFETY: as the caller vouches.
     let word = unsafe { word(address) };
-    let what = Wait { bits, deadline, breakable: true, ..Wait::on(address, Reason::Futex) };
-    match futex::wait(what, || word.load(Ordering::SeqCst) == value, || {}) {
-        Waited { outcome: None, .. } => Err(libc::EAGAIN),
-        Waited { outcome: Some(Outcome::Woken), .. } => Ok(0),
-        Waited { outcome: Some(outcome), .. } => Err(error_of(outcome)),
+    let mut what = Wait { bits, deadline, breakable: true, ..Wait::on(address, Reason::Futex) };
+    loop {
+        match futex::wait(what, || word.load(Ordering::SeqCst) == value, || {}) {
+            // As the kernel restarts the call: it looks at the word again.
+            Waited { goes_on: true, ticket, .. } => what.ticket = ticket,
+            Waited { outcome: None, .. } => return Err(libc::EAGAIN),
+            Waited { outcome: Some(Outcome::Woken), .. } => return Ok(0),
+            Waited { outcome: Some(outcome), .. } => return Err(error_of(outcome)),
+        }
     }
 }
 

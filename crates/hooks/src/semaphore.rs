@@ -17,9 +17,9 @@ use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{Reason, is_started};
 
 use crate::call::{self, fail};
-use crate::real;
 use crate::thread::cancel;
 use crate::waiting::{self, TRY_AGAIN, Until};
+use crate::{real, signal};
 
 type Semaphore = *mut sem_t;
 
@@ -71,6 +71,20 @@ unsafe fn wait(semaphore: Semaphore, until: Until) -> c_int {
     if answer == 0 { 0 } else { fail(answer) }
 }
 
+/// Makes a call of libc's that blocks the OS thread until a deadline, which is why the kernel does not
+/// restart it. A signal of ours, of which no handler of the program's has come, does not end it.
+fn go_on_after_ours(call: impl Fn() -> c_int) -> c_int {
+    let Some(fiber) = call::fiber_of_any_kind() else { return call() };
+    let (handled, errno) = (signal::handled(fiber), call::errno());
+    loop {
+        let answer = call();
+        if answer == 0 || call::errno() != libc::EINTR || signal::handled(fiber) != handled {
+            return answer;
+        }
+        call::set_errno(errno);
+    }
+}
+
 /// See `sem_wait(3)`.
 ///
 /// # Safety
@@ -103,7 +117,7 @@ pub unsafe extern "C-unwind" fn sem_timedwait(
         return unsafe { wait(semaphore, Some((libc::CLOCK_REALTIME, until))) };
     }
     // SAFETY: as the caller vouches.
-    unsafe { real_timedwait()(semaphore, until) }
+    go_on_after_ours(|| unsafe { real_timedwait()(semaphore, until) })
 }
 
 /// See `sem_clockwait(3)`.
@@ -123,7 +137,7 @@ pub unsafe extern "C-unwind" fn sem_clockwait(
         return unsafe { wait(semaphore, Some((clock, until))) };
     }
     // SAFETY: as the caller vouches.
-    unsafe { real_clockwait()(semaphore, clock, until) }
+    go_on_after_ours(|| unsafe { real_clockwait()(semaphore, clock, until) })
 }
 
 /// See `sem_post(3)`.

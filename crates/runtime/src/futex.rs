@@ -177,6 +177,15 @@ pub struct Waited {
     pub outcome: Option<Outcome>,
     /// To be given to the next wait by one who timed out and must not lose its place.
     pub ticket: u64,
+    /// Nobody woke the caller: a signal ended the wait, after which it should go on, for there was no
+    /// handler, or one with `SA_RESTART`. Who cannot bear to be woken for no reason waits again.
+    pub goes_on: bool,
+}
+
+impl Waited {
+    fn new(outcome: Outcome, ticket: u64) -> Self {
+        Self { outcome: Some(outcome), ticket, goes_on: false }
+    }
 }
 
 /// Waits in the queue of an address.
@@ -200,17 +209,17 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
     if shielded {
         current::rise();
     }
-    let Some(mut outcome) = outcome else {
-        return Waited { outcome: None, ticket: what.ticket };
+    let Some(outcome) = outcome else {
+        return Waited { outcome: None, ticket: what.ticket, goes_on: false };
     };
     if let Some(fiber) = waiter.fiber.filter(|fiber| fiber.is_interrupted()) {
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
         let ends = signal::ends_wait(fiber, what.reason, what.deadline.is_some());
         if outcome == Outcome::Interrupted && !(ends && what.breakable) {
-            outcome = Outcome::Woken;
+            return Waited { goes_on: true, ..Waited::new(Outcome::Woken, waiter.ticket.get()) };
         }
     }
-    Waited { outcome: Some(outcome), ticket: waiter.ticket.get() }
+    Waited::new(outcome, waiter.ticket.get())
 }
 
 /// Queues the waiter, unless `still` says not to (then `None`), and waits until it is taken out. If its OS
