@@ -72,7 +72,7 @@ impl Program {
         let built = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-o"])
             .arg(directory.path().join("libnss_timestop.so.2"))
-            .arg(source("nss_module.c"))
+            .arg(source("programs/nss_module.c"))
             .status()
             .expect("cc starts");
         assert!(built.success(), "cc fails");
