@@ -643,6 +643,15 @@ impl Semaphore {
     }
 }
 
+/// Another test here sends a signal to the process, which may come to any thread: it would end a timed wait,
+/// and restart one that was requeued at its first word.
+fn block_signals() {
+    // SAFETY: all-zero is an empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    assert_eq!(c!(libc::sigaddset(&raw mut set, libc::SIGUSR2)), 0);
+    assert_eq!(c!(libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())), 0);
+}
+
 #[test]
 fn semaphores_count() {
     start();
@@ -656,6 +665,7 @@ fn semaphores_count() {
                 let (take, give) = if index % 2 == 0 { (&full, &empty) } else { (&empty, &full) };
                 let (take, give, mut random) = (take.clone(), give.clone(), random.split());
                 spawn(kind, move || {
+                    block_signals();
                     for _ in 0..turns {
                         set_errno(77);
                         if random.below(3) == 0 {
@@ -1203,6 +1213,7 @@ fn futex_wakes_by_bits_and_moves() {
             .map(|(index, kind)| {
                 let (words, woken) = (words.clone(), woken.clone());
                 spawn(kind, move || {
+                    block_signals();
                     let bits = 1 << (index % 2);
                     assert_eq!(futex(&words[0], libc::FUTEX_WAIT_BITSET, 0, 0, 0, bits), Ok(0));
                     woken.fetch_add(1, Ordering::SeqCst);
