@@ -55,6 +55,8 @@ struct Experiment {
     header: usize,
     used: usize,
     modules: usize,
+    /// Thread pointer and id of the thread that waits.
+    other: (usize, u32),
     tid_offsets: [usize; 2],
     malloc_changed: [usize; 4],
     allocated: bool,
@@ -162,15 +164,13 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
     // SAFETY: allocated above.
     unsafe { libc::free(block) };
 
-    let tid = sys::thread_id();
-    let mut found = 0;
-    for offset in (0..record.header - 4).step_by(4) {
-        // SAFETY: within `struct pthread` of this thread.
-        if unsafe { ((fs + offset) as *const u32).read_volatile() } == tid && found < 2 {
-            record.tid_offsets[found] = offset;
-            found += 1;
-        }
-    }
+    let words = record.header / 4;
+    // SAFETY: `struct pthread` of this thread.
+    let own = unsafe { std::slice::from_raw_parts(fs as *const u32, words) };
+    let (other, other_tid) = record.other;
+    // SAFETY: `struct pthread` of the thread that made this one, and waits for it.
+    let other = unsafe { std::slice::from_raw_parts(other as *const u32, words) };
+    record.tid_offsets = find_ids([(own, sys::thread_id()), (other, other_tid)]);
     record.done.store(1, Ordering::Release);
     sys::futex_wake_all(&record.done);
     // Do not touch `record` from here on. The template parks for ever: its block stays on glibc's
@@ -179,6 +179,19 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
         sys::futex_wait(&VERDICT, VERDICT.load(Ordering::Acquire) & KEPT);
     }
     std::ptr::null_mut()
+}
+
+/// The first two offsets, in bytes, at which the headers of both threads hold that thread's id.
+///
+/// One header does not tell: an id may be the same number as half of an address (they begin with 0x7f00 to
+/// 0x7fff), as a size, or a flag.
+fn find_ids(threads: [(&[u32], u32); 2]) -> [usize; 2] {
+    let [(one, id), (other, other_id)] = threads;
+    let both = one.iter().zip(other).enumerate();
+    let mut offsets = both
+        .filter(|(_, (word, other_word))| **word == id && **other_word == other_id)
+        .map(|(index, _)| index * size_of::<u32>());
+    std::array::from_fn(|_| offsets.next().unwrap_or(0))
 }
 
 /// Whether the template is to stay; one is made at a time.
@@ -215,6 +228,7 @@ impl Template {
             header: 0,
             used: 0,
             modules: 0,
+            other: (switch::thread_pointer(), sys::thread_id()),
             tid_offsets: [0; 2],
             malloc_changed: [0; 4],
             allocated: false,
@@ -377,4 +391,21 @@ pub(crate) fn restore_signals(mask: u64) {
             8
         )
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_id_that_looks_like_half_of_an_address_is_told_from_it() {
+        // Two addresses, a size, the id.
+        let header = |id| [0x1000, 0x7f8c, 0x2000, 0x7f8c, 4096, 0, id];
+        let at = |id, other| find_ids([(&header(id), id), (&header(other), other)]);
+        assert_eq!(at(1234, 1235), [24, 0]);
+        assert_eq!(at(0x7f8c, 0x7f8d), [24, 0]);
+        assert_eq!(at(0x7f8b, 0x7f8c), [24, 0]);
+        assert_eq!(at(4096, 1), [24, 0]);
+        assert_eq!(find_ids([(&header(7), 7), (&header(8), 9)]), [0, 0], "no id is found");
+    }
 }
