@@ -52,31 +52,28 @@ extern "C" fn loaded() {
 #[unsafe(link_section = ".init_array")]
 static LOADED: extern "C" fn() = loaded;
 
-/// Whether the program is a Python with a global interpreter lock: it gains nothing from a second
-/// worker, which only fights for the lock.
+/// Whether the program is a Python or Ruby with a global lock: its fibers only fight for the lock on a
+/// second worker, unless one of them computes without it.
 fn has_global_lock() -> bool {
     // SAFETY: looks up names of the program.
     let find = |name: &CStr| unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     !find(c"PyGILState_Check").is_null() || !find(c"rb_thread_call_without_gvl").is_null()
 }
 
-fn workers() -> usize {
-    settings::number("TIMESTOP_WORKERS").unwrap_or_else(|| {
-        if has_global_lock() {
-            1
-        } else {
-            std::thread::available_parallelism().map_or(1, usize::from)
-        }
-    })
-}
-
 /// What the environment asks for.
 fn wanted() -> Settings {
     let number = settings::number;
-    let workers = workers();
+    let asked = number("TIMESTOP_WORKERS");
+    let workers =
+        asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let defaults = Settings::default();
     Settings {
         workers,
+        reserve: match settings::value("TIMESTOP_RESERVE") {
+            Some(value) if value == "on" => true,
+            Some(value) if value == "off" => false,
+            _ => asked.is_none() && has_global_lock(),
+        },
         stack_size: number("TIMESTOP_STACK").unwrap_or(defaults.stack_size),
         carriers: number("TIMESTOP_CARRIERS").unwrap_or(defaults.carriers).max(workers + 1),
         deadlock: Deadlock::Off,

@@ -118,7 +118,9 @@ fn compose(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
         number(stats.spawned)
     )?;
     let workers = if stats.workers == 1 { "worker" } else { "workers" };
-    writeln!(out, "  OS threads   {}, for {} {workers}", number(stats.os_threads), stats.workers)?;
+    write!(out, "  OS threads   {}, for {} {workers}", number(stats.os_threads), stats.workers)?;
+    let reserve = if stats.reserve > 0 { ", all but one in reserve" } else { "" };
+    writeln!(out, "{reserve}")?;
     writeln!(out, "  switches     {}, {} steals", number(stats.switches), number(stats.steals))?;
     writeln!(out, "  preemptions  {}", number(stats.preemptions))?;
     writeln!(out, "  hand-offs    {}", number(stats.hand_offs))?;

@@ -202,6 +202,11 @@ pub struct Fiber {
     pub(crate) hog: AtomicBool,
     /// That it computes for long has been told.
     pub(crate) told: AtomicBool,
+    /// More than 0 where it woke others and went on for long: whom it wakes is for other workers to run.
+    /// How many times more it must wait at once to change that.
+    pub(crate) goes_on: AtomicU32Plain,
+    /// When it last woke somebody so. Its own.
+    pub(crate) woke_at: Cell<u64>,
     /// How often it has yielded since it last blocked. Its own.
     pub(crate) yields: Cell<u32>,
     /// While not 0 it is not preempted.
@@ -337,6 +342,7 @@ impl FiberRef {
         fiber.runnable.priority.set(Priority::Normal);
         fiber.runnable.gives_way.set(false);
         fiber.yields.set(0);
+        fiber.goes_on.store(0, Ordering::Relaxed);
         // SAFETY: nobody switches to or from a fiber that does not exist yet.
         unsafe { fiber.context.get().write(Context::empty(fs)) };
         fiber.id.store(id, Ordering::Relaxed);

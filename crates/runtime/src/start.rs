@@ -15,6 +15,9 @@ use crate::{offload, preempt, report, sched, signal};
 pub struct Settings {
     /// Run queues: how many fibers may run at once.
     pub workers: usize,
+    /// Whether all of them but one work only while that one is held by a run that lasts: for a program
+    /// whose code runs under one lock for the most part.
+    pub reserve: bool,
     /// Bytes of address space of a fiber's stack unless its spawner asks otherwise.
     pub stack_size: usize,
     /// The most carriers: with a worker, spare, or stuck in blocking calls that no hook knows.
@@ -37,6 +40,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             workers: 1,
+            reserve: false,
             stack_size: 256 * 1024,
             carriers: 1024,
             deadlock: Deadlock::Report,

@@ -104,6 +104,8 @@ impl Counters {
 pub struct Stats {
     /// Run queues: how many fibers may run at once.
     pub workers: u64,
+    /// How many of them work only while fibers compute and could do so at once.
+    pub reserve: u64,
     /// OS threads of the runtime: carriers (running, spare, or stuck in a blocking call), the three
     /// or four that keep house, and those that look up names for fibers.
     pub os_threads: u64,
@@ -131,6 +133,7 @@ pub fn stats() -> Stats {
     let Some(runtime) = crate::sched::started() else { return Stats::default() };
     let mut stats = Stats {
         workers: runtime.workers.len() as u64,
+        reserve: if runtime.reserve.is_kept() { runtime.workers.len() as u64 - 1 } else { 0 },
         os_threads: (runtime.carriers.living() + crate::start::housekeepers()) as u64,
         ..Stats::default()
     };

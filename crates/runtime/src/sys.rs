@@ -152,6 +152,17 @@ pub(crate) fn cpu_time(thread: u32) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// CPU time that this process has used in the program, and in the kernel on its behalf, in nanoseconds.
+pub(crate) fn cpu_times() -> [u64; 2] {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: writes one record.
+    let _ = unsafe { raw_syscall!(Sysno::getrusage, libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: all-zero is a valid record too.
+    let usage = unsafe { usage.assume_init() };
+    [usage.ru_utime, usage.ru_stime]
+        .map(|time| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1_000)
+}
+
 /// Has the calling OS thread woken on time, to the nanosecond and not to 50 µs, and before threads
 /// that compute. For one that wakes often and runs for microseconds; where the kernel refuses it is
 /// woken later.

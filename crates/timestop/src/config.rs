@@ -133,6 +133,7 @@ impl Config {
         let defaults = Settings::default();
         let settings = Settings {
             workers,
+            reserve: defaults.reserve,
             stack_size: self
                 .stack_size
                 .or(number("TIMESTOP_STACK")?)

@@ -212,13 +212,15 @@ impl Verdict {
         if exports("PyGILState_Check").is_some() && exports("_Py_MergeZeroLocalRefcount").is_none()
         {
             self.notes.push(
-                "is a Python with a global interpreter lock: 1 worker, unless --workers says otherwise"
+                "is a Python with a global interpreter lock: 1 worker, and others while C code computes \
+                 without it, unless --workers says otherwise"
                     .to_owned(),
             );
         }
         if exports("rb_thread_call_without_gvl").is_some() {
             self.notes.push(
-                "is a Ruby with a global lock: 1 worker, unless --workers says otherwise"
+                "is a Ruby with a global lock: 1 worker, and others while C code computes without it, \
+                 unless --workers says otherwise"
                     .to_owned(),
             );
         }

@@ -20,6 +20,7 @@ fn programs_print_on_threads_and_on_fibers_what_they_promise() {
             ("on threads", program.plain()),
             ("on one worker", program.on_fibers_with(&[("TIMESTOP_WORKERS", "1")])),
             ("on two workers", program.on_fibers_with(&[("TIMESTOP_WORKERS", "2")])),
+            ("with a reserve", program.on_fibers_with(&[("TIMESTOP_RESERVE", "on")])),
         ];
         for (how, output) in outputs {
             if let Some(difference) = difference(&output, &expected) {

@@ -6,10 +6,12 @@ use crate::support::Program;
 
 const ONE: (&str, &str) = ("TIMESTOP_WORKERS", "1");
 const TWO: (&str, &str) = ("TIMESTOP_WORKERS", "2");
+/// All workers but one work only when the monitor calls them.
+const RESERVE: (&str, &str) = ("TIMESTOP_RESERVE", "on");
 /// Microseconds between the preemptions of a program that has many.
 const CHAOS: (&str, &str) = ("TIMESTOP_CHAOS", "50");
 
-/// Five tests a program: on plain threads, and the same on fibers in four settings.
+/// Seven tests a program: on plain threads, and the same on fibers in six settings.
 macro_rules! programs {
     ($($name:ident: $program:expr;)*) => {$(
         mod $name {
@@ -38,6 +40,16 @@ macro_rules! programs {
             #[test]
             fn on_two_workers_at_random() {
                 $program.is_the_same_on_fibers(&[TWO, CHAOS]);
+            }
+
+            #[test]
+            fn on_one_and_a_reserve() {
+                $program.is_the_same_on_fibers(&[TWO, RESERVE]);
+            }
+
+            #[test]
+            fn on_one_and_a_reserve_at_random() {
+                $program.is_the_same_on_fibers(&[TWO, RESERVE, CHAOS]);
             }
         }
     )*};

@@ -160,3 +160,41 @@ fn a_file_that_cannot_be_written_is_told_before_the_start() {
     );
     assert!(run.stdout.is_empty());
 }
+
+/// Two threads compute until the program reads in its own statistics that a worker took one of them.
+const COMPUTING: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile int stolen;
+
+static void *computes(void *arg) {
+    while (!stolen) {}
+    return arg;
+}
+
+int main(void) {
+    int error[2];
+    pthread_t threads[2];
+    FILE *told;
+    char line[256];
+    if (pipe(error) || dup2(error[1], 2) < 0 || !(told = fdopen(error[0], "r"))) return 1;
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&threads[i], 0, computes, 0)) return 2;
+    while (!stolen && fgets(line, sizeof line, told))
+        stolen = strstr(line, " steals") && !strstr(line, " 0 steals");
+    for (int i = 0; i < 2; i++)
+        if (pthread_join(threads[i], 0)) return 3;
+    return stolen ? 0 : 4;
+}
+"#;
+
+#[test]
+fn a_reserve_is_called_for_what_computes_at_once() {
+    let program = Program::c_text(COMPUTING, &[]);
+    let mut run = program.run_with(&["--workers", "2", "--stats=1"]);
+    let run = output(run.env("TIMESTOP_RESERVE", "on"));
+    assert!(run.status.success(), "{}", run.status);
+}

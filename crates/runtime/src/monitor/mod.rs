@@ -21,11 +21,13 @@
 //! The monitor never allocates, creates no thread and takes no lock that a fiber's code can hold.
 
 mod bell;
+mod muster;
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) use bell::Bell;
+use muster::Muster;
 use watch::Watch;
 pub(crate) use watch::Detached;
 
@@ -102,6 +104,7 @@ struct Monitor {
     runtime: &'static Runtime,
     /// One for each worker. Made before the first fiber runs; never grows.
     watches: Box<[Watch]>,
+    muster: Muster,
     pause: AtomicU32,
     idle: u32,
     /// Looks for which workers that were taken are still expected to be so again.
@@ -117,6 +120,7 @@ impl Monitor {
         Self {
             runtime,
             watches: runtime.workers.iter().map(|_| Watch::default()).collect(),
+            muster: Muster::new(),
             pause: AtomicU32::new(0),
             idle: 0,
             patience: 0,
@@ -159,6 +163,9 @@ impl Monitor {
             }
         }
         let waits = Waits::now(runtime);
+        if runtime.reserve.is_kept() {
+            self.muster.look(&runtime.reserve, &self.watches, (runs, waits.anybody()), now);
+        }
         if waits.anybody() {
             self.make_way(waits, now);
         }
@@ -178,7 +185,7 @@ impl Monitor {
     /// Somebody waits: has sleepers woken, hogs preempted, blocked carriers replaced.
     fn make_way(&mut self, waits: Waits, now: u64) {
         let runtime = self.runtime;
-        if runtime.idle.sleeping() > 0 {
+        if runtime.idle.sleeping() > 0 && runtime.reserve.is_called() {
             sched::notify();
             return;
         }

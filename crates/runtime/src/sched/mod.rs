@@ -5,7 +5,8 @@
 //! - [`lease`]: which worker a carrier runs; [`owner`]: whether the monitor may take it away.
 //! - [`run_queue`], [`injector`]: local and global queue; [`list`]: how the latter is linked.
 //! - [`backlog`]: who computes for long, and who has another priority.
-//! - [`idle`], [`parker`]: sleeping and waking without losing work.
+//! - [`idle`], [`parker`]: sleeping and waking without losing work; [`reserve`]: who sleeps on although
+//!   there is work.
 //! - [`state`]: parking and waking one fiber.
 //! - [`spare`]: carriers without a worker, for hand-offs; [`spare_list`]: where they wait.
 //! - [`crew`]: the OS threads at the start.
@@ -19,6 +20,7 @@ pub(crate) mod lease;
 mod list;
 pub(crate) mod owner;
 pub(crate) mod parker;
+pub(crate) mod reserve;
 pub(crate) mod run_queue;
 pub(crate) mod spare;
 pub(crate) mod spare_list;
@@ -34,6 +36,7 @@ use backlog::Backlog;
 use crew::Crew;
 use idle::Idle;
 use injector::Injector;
+use reserve::Reserve;
 use spare_list::SpareList;
 use timestop_fiber::fault::{self, Fault};
 use timestop_fiber::lock::Lock;
@@ -56,6 +59,7 @@ pub(crate) struct Runtime {
     pub(crate) injector: Injector,
     pub(crate) backlog: Backlog,
     pub(crate) idle: Idle,
+    pub(crate) reserve: Reserve,
     /// Carriers asleep with their workers.
     sleepers: Lock<Vec<&'static Carrier>>,
     pub(crate) spares: SpareList<Carrier>,
@@ -90,6 +94,7 @@ impl Runtime {
             injector: Injector::new(),
             backlog: Backlog::new(),
             idle: Idle::new(),
+            reserve: Reserve::new(settings.reserve && count > 1),
             sleepers: Lock::new(Vec::with_capacity(count)),
             spares: SpareList::new(spare::wanted(count)),
             carriers: spare::Census::new(settings.carriers),
@@ -237,6 +242,18 @@ fn run_key_destructors() {
     }
 }
 
+impl Runtime {
+    /// Whether one that is awake does the work, and the others are to sleep on. Asked by whoever has queued
+    /// work or has said that it sleeps: of the last one that falls asleep and one that queues, one sees the
+    /// other.
+    fn one_suffices(&self) -> bool {
+        !self.reserve.is_called()
+            && self.idle.sleeping() < self.workers.len() as u64
+            // Where only one worker has a carrier yet the others do not sleep, but are not awake either.
+            && !crate::fork::is_young()
+    }
+}
+
 /// Wakes one worker if one sleeps and none is searching. After work was queued.
 #[inline]
 pub(crate) fn notify() {
@@ -248,6 +265,9 @@ pub(crate) fn notify() {
 
 #[cold]
 fn wake_one(runtime: &'static Runtime) {
+    if runtime.one_suffices() {
+        return;
+    }
     let sleeper = {
         let mut sleepers = runtime.sleepers.lock();
         let Some(sleeper) = sleepers.pop() else { return };
@@ -335,7 +355,32 @@ pub(crate) fn with_worker<R>(body: impl FnOnce(Option<&'static Worker>) -> R) ->
 #[inline]
 pub fn unpark(fiber: FiberRef) {
     if fiber.state.unpark() {
-        with_worker(|worker| schedule(worker, fiber.as_runnable()));
+        with_worker(|worker| match FiberRef::current() {
+            Some(waker) if waker.goes_on.load(Ordering::Relaxed) != 0 => {
+                waker.woke_at.set(sys::now());
+                enqueue(worker, fiber.as_runnable());
+                notify();
+                runtime().monitor.nudge();
+            }
+            _ => schedule(worker, fiber.as_runnable()),
+        });
+    }
+}
+
+/// How often in a row a fiber that goes on after it has woken somebody must wait at once before whom it
+/// wakes takes the LIFO slot again.
+const PROOFS: u32 = 8;
+/// What is at once, in nanoseconds. To wake another worker takes longer.
+const AT_ONCE: u64 = 3_000;
+
+/// A fiber that [goes on](crate::fiber::Fiber::goes_on) waits.
+#[cold]
+fn weigh_wait(fiber: FiberRef) {
+    let woke_at = fiber.woke_at.replace(0);
+    if woke_at != 0 {
+        let proofs = fiber.goes_on.load(Ordering::Relaxed);
+        let at_once = sys::now() - woke_at < AT_ONCE;
+        fiber.goes_on.store(if at_once { proofs - 1 } else { PROOFS }, Ordering::Relaxed);
     }
 }
 
@@ -369,6 +414,9 @@ fn leave(fiber: FiberRef, after: After) {
         fiber.set_slice_used(0);
     }
     fiber.yields.set(0);
+    if fiber.goes_on.load(Ordering::Relaxed) != 0 {
+        weigh_wait(fiber);
+    }
     carrier.leave_fiber(fiber, worker.and_then(Worker::next_fiber), after);
 }
 
@@ -572,11 +620,10 @@ pub(crate) fn carrier_loop(carrier: &'static Carrier) {
 /// Something to run; sleeps until there is.
 fn find_work(carrier: &'static Carrier, worker: &'static Worker) -> *mut Runnable {
     let runtime = runtime();
-    let workers = runtime.workers.len() as u64;
     let mut searching = false;
     loop {
         crate::signal::dispatch();
-        if let Some(item) = search(worker, &mut searching, workers) {
+        if let Some(item) = search(worker, &mut searching) {
             if searching && runtime.idle.stop_search() {
                 notify();
             }
@@ -586,8 +633,13 @@ fn find_work(carrier: &'static Carrier, worker: &'static Worker) -> *mut Runnabl
     }
 }
 
-fn search(worker: &'static Worker, searching: &mut bool, workers: u64) -> Option<*mut Runnable> {
+fn search(worker: &'static Worker, searching: &mut bool) -> Option<*mut Runnable> {
     let runtime = runtime();
+    if worker.is_one_too_many() {
+        worker.hand_in();
+        return None;
+    }
+    let workers = if runtime.reserve.is_called() { runtime.workers.len() as u64 } else { 1 };
     let own = || {
         worker.next().or_else(|| {
             let share = runtime.injector.len() / runtime.workers.len() + 1;
@@ -648,6 +700,9 @@ fn steal(worker: &'static Worker, now: u64) -> Option<*mut Runnable> {
         if other.held_up.load(Ordering::Relaxed) {
             let item = other.lifo.swap(std::ptr::null_mut(), Ordering::AcqRel);
             if !item.is_null() {
+                if let Some((_, waker)) = other.run() {
+                    waker.goes_on.store(PROOFS, Ordering::Relaxed);
+                }
                 worker.counters.stolen();
                 return Some(item);
             }
@@ -671,6 +726,13 @@ fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut boo
         sleepers.push(carrier); // its capacity is the number of workers: never grows
         let last = runtime.idle.sleep(std::mem::take(searching));
         drop(sleepers);
+        if runtime.one_suffices() {
+            // Whoever is awake is the last one: it looks before it sleeps.
+            let deadline = worker.wheel.next_deadline();
+            sleep_on_futex(carrier, (deadline != u64::MAX).then_some(deadline));
+            *searching = wake_myself(runtime, carrier);
+            return;
+        }
         if last && work_is_visible(runtime) {
             *searching = wake_myself(runtime, carrier);
             return;

@@ -217,6 +217,10 @@ impl Worker {
     /// ring until it overflows into the global queue, where what came first is overtaken.
     #[cold]
     fn now_and_then(&self) -> Option<*mut Runnable> {
+        if self.is_one_too_many() {
+            self.hand_in();
+            return None;
+        }
         let now = sys::now();
         let since = now - self.polled.get();
         let lap_over = self.lap.get().wrapping_sub(self.tick.get()).cast_signed() <= 0;
@@ -231,6 +235,27 @@ impl Worker {
             self.looked(now);
         }
         item
+    }
+
+    /// Whether it belongs to the reserve, is not called, and another is awake.
+    pub(super) fn is_one_too_many(&self) -> bool {
+        let runtime = super::runtime();
+        self.index != 0
+            && !runtime.reserve.is_called()
+            && runtime.idle.sleeping() + 1 < runtime.workers.len() as u64
+    }
+
+    /// Leaves all that is queued here to the others.
+    #[cold]
+    pub(super) fn hand_in(&self) {
+        let global = &super::runtime().injector;
+        let guest = self.lifo.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        if !guest.is_null() {
+            global.push(guest);
+        }
+        while let Some(item) = self.queue.pop() {
+            global.push(item);
+        }
     }
 
     /// What is owed to those who wait in the backlog: a turn in a while, however much else there is.
