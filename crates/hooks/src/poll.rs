@@ -75,7 +75,7 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
     if records.iter().filter(|record| record.fd >= 0).count() > FEW {
         return poll_many(fiber, records, limit);
     }
-    let handled = signal::handled(fiber);
+    let handled = fiber.handled();
     loop {
         let mut interests = [const { None }; 2 * FEW];
         let mut count = 0;
@@ -97,7 +97,7 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
             return Ok(ready);
         }
         // A change that was none, and a signal with it.
-        if signal::handled(fiber) != handled {
+        if fiber.handled() != handled {
             return Err(libc::EINTR);
         }
         match wait_any(fiber, &interests[..count], limit.deadline()) {
@@ -115,7 +115,7 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
 
 /// The kernel's own wait, which holds up the OS thread. A signal that is not the program's does not end it.
 fn block(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
-    let handled = signal::handled(fiber);
+    let handled = fiber.handled();
     loop {
         let time = limit.deadline().map(|deadline| {
             let left = deadline.saturating_sub(sys::now());
@@ -128,7 +128,7 @@ fn block(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
         // SAFETY: the kernel writes `revents` of these records.
         let ready =
             unsafe { system_call!(Sysno::ppoll, records.as_mut_ptr(), records.len(), time, 0, 8) };
-        if ready != Err(libc::EINTR) || signal::handled(fiber) != handled {
+        if ready != Err(libc::EINTR) || fiber.handled() != handled {
             return ready;
         }
     }
@@ -207,10 +207,10 @@ fn wait_for_epoll(
     let Some(mut attempt) = Attempt::begin(epoll, Direction::Read) else {
         return Err(libc::EMFILE);
     };
-    let handled = signal::handled(fiber);
+    let handled = fiber.handled();
     loop {
         let ready = look()?;
-        if ready == 0 && signal::handled(fiber) != handled {
+        if ready == 0 && fiber.handled() != handled {
             return Err(libc::EINTR); // a change that was none, and a signal with it
         }
         if ready > 0 || matches!(limit, Limit::Zero) {

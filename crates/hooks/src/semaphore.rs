@@ -17,9 +17,9 @@ use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{Reason, is_started};
 
 use crate::call::{self, fail};
+use crate::real;
 use crate::thread::cancel;
 use crate::waiting::{self, TRY_AGAIN, Until};
-use crate::{real, signal};
 
 type Semaphore = *mut sem_t;
 
@@ -75,10 +75,10 @@ unsafe fn wait(semaphore: Semaphore, until: Until) -> c_int {
 /// restart it. A signal of ours, of which no handler of the program's has come, does not end it.
 fn go_on_after_ours(call: impl Fn() -> c_int) -> c_int {
     let Some(fiber) = call::fiber_of_any_kind() else { return call() };
-    let (handled, errno) = (signal::handled(fiber), call::errno());
+    let (handled, errno) = (fiber.handled(), call::errno());
     loop {
         let answer = call();
-        if answer == 0 || call::errno() != libc::EINTR || signal::handled(fiber) != handled {
+        if answer == 0 || call::errno() != libc::EINTR || fiber.handled() != handled {
             return answer;
         }
         call::set_errno(errno);

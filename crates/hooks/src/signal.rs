@@ -104,11 +104,6 @@ pub(crate) fn leave_frames(fiber: FiberRef) {
     deliver::leave_frames(fiber);
 }
 
-/// How many handlers have run on a fiber.
-pub(crate) fn handled(fiber: FiberRef) -> usize {
-    fiber.user_word(deliver::word::HANDLED).get()
-}
-
 fn kernel_mask() -> Set {
     let mut mask: Set = 0;
     // SAFETY: the kernel writes one word.

@@ -198,6 +198,8 @@ pub struct Fiber {
     pub(crate) pins: AtomicU32Plain,
     /// A signal is queued for the fiber: interruptible waits end.
     pub(crate) interrupted: AtomicBool,
+    /// See [`FiberRef::handled`].
+    pub(crate) handlers: AtomicU64Plain,
     /// It was preempted and has not blocked since.
     pub(crate) hog: AtomicBool,
     /// That it computes for long has been told.

@@ -202,6 +202,7 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
     // On the fiber no handler runs while others know its stack: it could leave by `siglongjmp`. Where an
     // OS thread sleeps they do run.
     let shielded = waiter.fiber.is_some();
+    let since = waiter.fiber.map(FiberRef::handled);
     if shielded {
         current::deepen();
     }
@@ -212,10 +213,12 @@ pub fn wait(what: Wait, still: impl FnOnce() -> bool, queued: impl FnOnce()) -> 
     let Some(outcome) = outcome else {
         return Waited { outcome: None, ticket: what.ticket, goes_on: false };
     };
-    if let Some(fiber) = waiter.fiber.filter(|fiber| fiber.is_interrupted()) {
+    if let (Some(fiber), Some(since)) = (waiter.fiber, since) {
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
-        let ends = signal::ends_wait(fiber, what.reason, what.deadline.is_some());
-        if outcome == Outcome::Interrupted && !(ends && what.breakable) {
+        let interrupted = outcome == Outcome::Interrupted;
+        let timed = what.deadline.is_some();
+        let goes_on = signal::goes_on(fiber, what.reason, timed, since, interrupted);
+        if interrupted && (goes_on || !what.breakable) {
             return Waited { goes_on: true, ..Waited::new(Outcome::Woken, waiter.ticket.get()) };
         }
     }

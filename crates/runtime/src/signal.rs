@@ -22,7 +22,7 @@ use crate::fiber::Fiber;
 use crate::{FiberRef, Reason, sched};
 
 /// What came of running a fiber's handlers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ran {
     /// No handler ran.
     Nothing,
@@ -30,6 +30,43 @@ pub enum Ran {
     Restart,
     /// A handler ran after which calls end with `EINTR`.
     Interrupt,
+}
+
+/// How many handlers have run on a fiber; of these, how many after which calls end.
+///
+/// Whoever waits compares before and after: handlers also run on top of the code between the end of a
+/// wait and its own look for them, and end the wait no less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handled(u64);
+
+impl Handled {
+    const ONE: u64 = 1;
+    const ONE_THAT_INTERRUPTS: u64 = 1 << 32;
+
+    /// What has run since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Ran {
+        match self.0.wrapping_sub(before.0) {
+            0 => Ran::Nothing,
+            1..Self::ONE_THAT_INTERRUPTS => Ran::Restart,
+            _ => Ran::Interrupt,
+        }
+    }
+}
+
+impl FiberRef {
+    /// How many handlers have run on the fiber.
+    #[inline]
+    #[must_use]
+    pub fn handled(self) -> Handled {
+        Handled(self.handlers.load(Ordering::Relaxed))
+    }
+
+    /// Counts one. On the fiber; another may do so on top.
+    pub fn count_handler(self, restarts: bool) {
+        let interrupts = if restarts { 0 } else { Handled::ONE_THAT_INTERRUPTS };
+        self.handlers.fetch_add(Handled::ONE + interrupts, Ordering::Relaxed);
+    }
 }
 
 /// Whether the code that a signal has interrupted is the program's: outside of the scheduler and of
@@ -124,8 +161,25 @@ fn dispatch_posted() {
     }
 }
 
-/// Runs the handlers that wait for the fiber, on it. Whether a wait for `reason` ends then.
-pub(crate) fn ends_wait(fiber: FiberRef, reason: Reason, timed: bool) -> bool {
+/// A wait for `reason` that began at `since`, by the count of handlers, is over, perhaps because of a signal
+/// (`interrupted`). Runs the handlers that wait for the fiber, on it. True if the wait is to go on: no handler
+/// has run that ends it.
+pub(crate) fn goes_on(
+    fiber: FiberRef,
+    reason: Reason,
+    timed: bool,
+    since: Handled,
+    interrupted: bool,
+) -> bool {
+    if !interrupted && !fiber.is_interrupted() {
+        return false;
+    }
+    let ends = ends_wait(fiber, reason, timed, since);
+    interrupted && !ends
+}
+
+#[cold]
+fn ends_wait(fiber: FiberRef, reason: Reason, timed: bool, since: Handled) -> bool {
     let function = RUNNER.load(Ordering::Acquire);
     if function == 0 {
         fiber.set_interrupted(false);
@@ -133,7 +187,7 @@ pub(crate) fn ends_wait(fiber: FiberRef, reason: Reason, timed: bool) -> bool {
     }
     // SAFETY: only `set_hooks` writes the word.
     let function: fn(FiberRef) -> Ran = unsafe { std::mem::transmute(function) };
-    match function(fiber) {
+    match function(fiber).max(fiber.handled().since(since)) {
         Ran::Nothing => false,
         Ran::Restart => !restarts(reason, timed),
         Ran::Interrupt => true,

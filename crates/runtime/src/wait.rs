@@ -35,15 +35,17 @@ pub fn wait_until(
     done: impl Fn() -> bool,
 ) -> Outcome {
     loop {
+        let since = fiber.handled();
         let outcome = wait_listed(fiber, reason, argument, deadline, breakable, &done);
-        if !fiber.is_interrupted() {
+        let interrupted = outcome == Outcome::Interrupted;
+        if !interrupted && !fiber.is_interrupted() {
             return outcome;
         }
-        let ends = signal::ends_wait(fiber, reason, deadline.is_some()) && breakable;
+        let goes_on = signal::goes_on(fiber, reason, deadline.is_some(), since, interrupted);
         if done() {
             return Outcome::Woken;
         }
-        if outcome != Outcome::Interrupted || ends {
+        if !interrupted || !goes_on && breakable {
             return outcome;
         }
     }
@@ -51,7 +53,7 @@ pub fn wait_until(
 
 /// The same for a caller that stands in a list, by something on its stack. The wait ends at *every*
 /// signal, with its handlers still to run: the caller takes itself off the list and calls
-/// [`signal::ends_wait`]. From before it has put itself there until then it is [`undisturbed`].
+/// [`signal::goes_on`]. From before it has put itself there until then it is [`undisturbed`].
 pub(crate) fn wait_listed(
     fiber: FiberRef,
     reason: Reason,

@@ -16,8 +16,8 @@ use timestop_runtime::own::Own;
 use timestop_runtime::reactor::descriptor::{self, Attempt, Direction, Readiness};
 
 use crate::call::{self, Sysno, answer, fail};
+use crate::system_call;
 use crate::thread::cancel;
-use crate::{signal, system_call};
 
 /// How waiting for one child's end went on.
 enum Waited {
@@ -79,9 +79,9 @@ fn reap_one<T>(
 /// Makes a blocking call; a signal for somebody else does not end it.
 fn block<T>(fiber: FiberRef, mut call: impl FnMut() -> Result<T, c_int>) -> Result<T, c_int> {
     loop {
-        let before = signal::handled(fiber);
+        let before = fiber.handled();
         match call() {
-            Err(libc::EINTR) if signal::handled(fiber) == before => {}
+            Err(libc::EINTR) if fiber.handled() == before => {}
             other => return other,
         }
     }

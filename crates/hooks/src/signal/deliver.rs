@@ -33,13 +33,11 @@ pub(super) mod word {
     pub(crate) const STACK_STATE: usize = 18;
     pub(crate) const STACK_ADDRESS: usize = 19;
     pub(crate) const STACK_SIZE: usize = 20;
-    /// How many handlers have run on the fiber.
-    pub(crate) const HANDLED: usize = 21;
     /// The innermost [`super::Frame`], or 0.
-    pub(crate) const FRAME: usize = 22;
+    pub(crate) const FRAME: usize = 21;
     /// 1 from the change of the mask to the end of a wait under it: handlers run in the wait then, and
     /// end it. One on top of the code before the wait would go by unseen.
-    pub(crate) const MASKED_WAIT: usize = 23;
+    pub(crate) const MASKED_WAIT: usize = 22;
 }
 
 fn shared_word(fiber: FiberRef, index: usize) -> &'static AtomicU64 {
@@ -366,10 +364,11 @@ pub(super) fn run_as_resumed(fiber: FiberRef) {
     }
 }
 
-/// Runs the handlers that wait for the calling fiber, on its own stack; they may suspend it.
+/// Runs the handlers that wait for the calling fiber, on its own stack; they may suspend it. What has run by
+/// the end: a kick may have had one run on top of this.
 pub(super) fn run_pending(fiber: FiberRef) -> Ran {
+    let since = fiber.handled();
     fiber.set_interrupted(false);
-    let mut ran = Ran::Nothing;
     // The handlers are no part of the wait, and one may never come back.
     let waits = fiber.user_word(word::MASKED_WAIT).replace(0);
     let errno = call::errno();
@@ -378,17 +377,11 @@ pub(super) fn run_pending(fiber: FiberRef) -> Ran {
         let mut context: libc::ucontext_t = unsafe { std::mem::zeroed() };
         // SAFETY: writes the registers: a handler that looks finds itself called from here.
         unsafe { libc::getcontext(&raw mut context) };
-        match run_one(fiber, signal, &mut info, &raw mut context) {
-            None => {}
-            Some(flags) if flags & libc::SA_RESTART != 0 && ran != Ran::Interrupt => {
-                ran = Ran::Restart;
-            }
-            Some(_) => ran = Ran::Interrupt,
-        }
+        run_one(fiber, signal, &mut info, &raw mut context);
     }
     fiber.user_word(word::MASKED_WAIT).set(waits);
     call::set_errno(errno);
-    ran
+    fiber.handled().since(since)
 }
 
 fn next(fiber: FiberRef) -> Option<(c_int, siginfo_t)> {
@@ -396,27 +389,18 @@ fn next(fiber: FiberRef) -> Option<(c_int, siginfo_t)> {
     pending::take(fiber, !blocked)
 }
 
-/// Does what the program wants for one signal; the action's flags if that was a handler.
-fn run_one(
-    fiber: FiberRef,
-    signal: c_int,
-    info: &mut siginfo_t,
-    context: *mut libc::ucontext_t,
-) -> Option<c_int> {
+/// Does what the program wants for one signal.
+fn run_one(fiber: FiberRef, signal: c_int, info: &mut siginfo_t, context: *mut libc::ucontext_t) {
     let action = actions::load(signal);
     match action.handler {
-        libc::SIG_IGN => return None,
-        libc::SIG_DFL => {
-            actions::do_default(signal);
-            return None;
-        }
+        libc::SIG_IGN => return,
+        libc::SIG_DFL => return actions::do_default(signal),
         _ => {}
     }
     if action.flags & libc::SA_RESETHAND != 0 {
         actions::reset(signal);
     }
-    let handled = fiber.user_word(word::HANDLED);
-    handled.set(handled.get() + 1);
+    fiber.count_handler(action.flags & libc::SA_RESTART != 0);
     let own = if action.flags & libc::SA_NODEFER == 0 { bit(signal) } else { 0 };
     let before = mask(fiber).fetch_or(action.mask | own, Ordering::Relaxed);
     // SAFETY: the caller passes a whole record.
@@ -427,7 +411,6 @@ fn run_one(
     // The handler may have changed the mask that it returns to.
     // SAFETY: a word of the record.
     mask(fiber).store(unsafe { saved.read() }, Ordering::Relaxed);
-    Some(action.flags)
 }
 
 fn call_handler(signal: c_int, info: &mut siginfo_t, context: *mut c_void, action: Action) {

@@ -343,6 +343,7 @@ impl Attempt {
             told: AtomicU8::new(told::WAITING),
         };
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
+        let since = fiber.handled();
         // Of an epoll the number means nothing to the reader of a report.
         let argument = if reason == Reason::Poll { 0 } else { self.number as u64 };
         let waited = undisturbed(|| {
@@ -365,10 +366,8 @@ impl Attempt {
         };
         self.waited = true;
         // Nobody knows the waiter any more: a handler may leave by `siglongjmp`.
-        if fiber.is_interrupted()
-            && !signal::ends_wait(fiber, reason, deadline.is_some())
-            && ended == Outcome::Interrupted
-        {
+        let interrupted = ended == Outcome::Interrupted;
+        if signal::goes_on(fiber, reason, deadline.is_some(), since, interrupted) {
             ended = Outcome::Woken; // the call goes on: try again
         }
         match (waiter.told.load(Ordering::Acquire), ended) {
@@ -825,11 +824,10 @@ pub fn wait_any(
     interests: &[Option<Interest>],
     deadline: Option<u64>,
 ) -> Readiness {
+    let since = fiber.handled();
     let verdict = undisturbed(|| wait_any_undisturbed(fiber, interests, deadline));
-    if fiber.is_interrupted()
-        && !signal::ends_wait(fiber, Reason::Poll, deadline.is_some())
-        && verdict == Readiness::Interrupted
-    {
+    let interrupted = verdict == Readiness::Interrupted;
+    if signal::goes_on(fiber, Reason::Poll, deadline.is_some(), since, interrupted) {
         return Readiness::Ready; // no handler has run: look again
     }
     verdict
