@@ -16,6 +16,7 @@ settings.configure(
     ROOT_URLCONF=__name__,
     DATA_UPLOAD_MAX_MEMORY_SIZE=None,
     LOGGING_CONFIG=None,
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],  # as every project has it: says how long an answer is
 )
 
 

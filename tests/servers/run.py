@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Python's web servers, plain and under `timestop run`: the same answers, and what it gains?
 
-    tests/servers/run.py [--python PYTHON] [--check | --measure] [--connections N] [--seconds S] [NAME…]
+    tests/servers/run.py [--python PYTHON] [--check | --measure] [--connections N] [--seconds S]
+        [--paths PATH,…] [NAME…]
 
 Starts each server with a small Flask or Django application on a free port of loopback, asks it all that
 `checks.py` has, stops it in each way it knows, and compares what came; then puts load on it (`load.c`) and
@@ -112,7 +113,10 @@ def load_beside(load, server, connections, path, seconds):
 
     def ask():
         while other and not over.is_set():
-            checks.get(server.port, f"/{other}")
+            try:
+                checks.get(server.port, f"/{other}")
+            except (OSError, checks.http.client.HTTPException):
+                return  # the server is gone
 
     asker = threading.Thread(target=ask, daemon=True)
     asker.start()
@@ -146,7 +150,7 @@ def main():
     parser.add_argument("--measure", action="store_true", help="only measure")
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--paths", nargs="+", default=["/hello", "/wait"], help="and /hello+spin")
+    parser.add_argument("--paths", default="/hello,/wait", help="and /hello+spin")
     parser.add_argument("names", nargs="*", help="words of names above")
     options = parser.parse_args()
     python = options.python or virtual_environment("servers", PACKAGES)
@@ -154,7 +158,7 @@ def main():
     same = options.measure or compare(python, names)
     if not options.check:
         with tempfile.TemporaryDirectory(prefix="timestop-servers-") as folder:
-            measure(python, names, options.paths, options.connections, options.seconds, folder)
+            measure(python, names, options.paths.split(","), options.connections, options.seconds, folder)
     sys.exit(0 if same else 1)
 
 
