@@ -13,15 +13,16 @@ import glob
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TIMESTOP = HERE.parent.parent / "target/release/timestop"
+sys.path.insert(0, str(HERE.parent))
+
+from foreign import TIMESTOP, free_port, virtual_environment, wait_for  # noqa: E402
+
 DRIVERS = "psycopg2-binary mysqlclient PyMySQL redis requests httpx pycurl numpy".split()
 PROGRAMS = {
     "psycopg2": ["postgres_psycopg2.py"],
@@ -35,23 +36,6 @@ PROGRAMS = {
     "compute": ["compute.py"],
 }
 NOBODY = 65534
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def wait_for(port):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    sys.exit(f"nothing listens on port {port}")
 
 
 class Servers:
@@ -143,15 +127,6 @@ class Servers:
             server.wait(60)
 
 
-def environment_with_drivers():
-    folder = HERE.parent.parent / "target/drivers"
-    python = folder / "bin/python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *DRIVERS], check=True)
-    return python
-
-
 def run(command, environment):
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
@@ -167,7 +142,7 @@ def told(errors, what):
 
 def main():
     names = sys.argv[1:] or list(PROGRAMS)
-    python = environment_with_drivers()
+    python = virtual_environment("drivers", DRIVERS)
     failed = []
     with tempfile.TemporaryDirectory(prefix="timestop-drivers-") as folder:
         servers = Servers(Path(folder))

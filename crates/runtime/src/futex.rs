@@ -54,6 +54,8 @@ struct Bucket {
 struct Queue {
     first: *mut Waiter,
     last: *mut Waiter,
+    /// Who came last to a kept place before the end, or who stood beside that one.
+    finger: *mut Waiter,
     /// Those who came have lower tickets.
     next_ticket: u64,
 }
@@ -419,7 +421,12 @@ fn withdraw_and(waiter: &Waiter, out: impl FnOnce(usize)) -> bool {
 }
 
 impl Queue {
-    const EMPTY: Self = Self { first: ptr::null_mut(), last: ptr::null_mut(), next_ticket: 1 };
+    const EMPTY: Self = Self {
+        first: ptr::null_mut(),
+        last: ptr::null_mut(),
+        finger: ptr::null_mut(),
+        next_ticket: 1,
+    };
 
     /// A place behind all that have come so far.
     fn ticket(&mut self) -> u64 {
@@ -429,15 +436,7 @@ impl Queue {
 
     fn insert(&mut self, waiter: &Waiter) {
         let pointer = ptr::from_ref(waiter).cast_mut();
-        // From the end: nearly all come with a fresh ticket.
-        let mut before = self.last;
-        // SAFETY: queued waiters are on stacks that wait.
-        while let Some(other) = unsafe { before.as_ref() } {
-            if other.ticket.get() <= waiter.ticket.get() {
-                break;
-            }
-            before = other.previous.get();
-        }
+        let before = self.place_of(waiter.ticket.get());
         // SAFETY: as above.
         let next = match unsafe { before.as_ref() } {
             Some(other) => other.next.replace(pointer),
@@ -447,9 +446,43 @@ impl Queue {
         waiter.next.set(next);
         // SAFETY: as above.
         match unsafe { next.as_ref() } {
-            Some(other) => other.previous.set(pointer),
+            Some(other) => {
+                other.previous.set(pointer);
+                self.finger = pointer;
+            }
             None => self.last = pointer,
         }
+    }
+
+    /// Whom one with `ticket` stands behind; null for nobody.
+    ///
+    /// Nearly all have a fresh ticket, and stand at the end. Of those with a kept place many come in order,
+    /// each to where the one before has gone: a thousand threads that wait for one lock with the same time
+    /// limit, say.
+    fn place_of(&self, ticket: u64) -> *mut Waiter {
+        // SAFETY: queued waiters are on stacks that wait; all that are met here are queued.
+        let waiter = |pointer: *mut Waiter| unsafe { pointer.as_ref() };
+        let is_behind = |other: &&Waiter| {
+            #[cfg(test)]
+            tests::STEPS.set(tests::STEPS.get() + 1);
+            other.ticket.get() <= ticket
+        };
+        let mut before = self.last;
+        if waiter(before).filter(is_behind).is_some() {
+            return before;
+        }
+        if !self.finger.is_null() {
+            before = self.finger;
+        }
+        while let Some(other) = waiter(before).filter(|other| !is_behind(other)) {
+            before = other.previous.get();
+        }
+        while let Some(next) = waiter(before).map(|other| other.next.get())
+            && waiter(next).filter(is_behind).is_some()
+        {
+            before = next;
+        }
+        before
     }
 
     fn remove(&mut self, waiter: &Waiter) {
@@ -463,6 +496,9 @@ impl Queue {
         match unsafe { next.as_ref() } {
             Some(other) => other.previous.set(previous),
             None => self.last = previous,
+        }
+        if ptr::eq(self.finger, waiter) {
+            self.finger = if previous.is_null() { next } else { previous };
         }
     }
 
@@ -707,3 +743,6 @@ pub(crate) unsafe fn reset() {
         innermost = place.outer.get();
     }
 }
+
+#[cfg(test)]
+mod tests;

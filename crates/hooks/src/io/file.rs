@@ -140,6 +140,11 @@ fn write_parts(descriptor: c_int, parts: Parts) -> Outcome {
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn read(descriptor: c_int, buffer: *mut c_void, count: size_t) -> ssize_t {
+    if call::fiber().is_none() {
+        // The very call: a filter of system calls may know no other.
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { system_call!(Sysno::read, descriptor, buffer, count) });
+    }
     let part = iovec { iov_base: buffer, iov_len: count };
     answer(read_parts(descriptor, Parts::new(&raw const part, 1)))
 }
@@ -164,6 +169,11 @@ pub unsafe extern "C" fn readv(descriptor: c_int, parts: *const iovec, count: c_
 /// As libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(descriptor: c_int, buffer: *const c_void, count: size_t) -> ssize_t {
+    if call::fiber().is_none() {
+        // As in `read`.
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { system_call!(Sysno::write, descriptor, buffer, count) });
+    }
     let part = iovec { iov_base: buffer.cast_mut(), iov_len: count };
     answer(write_parts(descriptor, Parts::new(&raw const part, 1)))
 }

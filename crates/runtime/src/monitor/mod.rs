@@ -15,8 +15,10 @@
 //!
 //! A fiber that was handed off and computes is preempted back into a queue (`Detached`).
 //!
-//! While every worker is busy with hogs or with runs that last, nobody looks at epoll and timers: the
-//! monitor waits there in their place, so that a fiber that is due now is seen now.
+//! While every worker is busy with hogs or with runs that last long, nobody looks at epoll and timers: the
+//! monitor waits there in their place, so that a fiber that is due now is seen now. *Long* is a
+//! [`TICK`], however close together the looks are: what changes after a fraction of that looks by itself,
+//! and may not be preempted yet.
 //!
 //! The monitor never allocates, creates no thread and takes no lock that a fiber's code can hold.
 
@@ -96,7 +98,7 @@ enum Scene {
     Busy,
     /// Nobody waits, and what runs has run for a while; some worker sleeps.
     Settled,
-    /// All workers are taken by hogs or by runs that last. Whether anybody waits.
+    /// All workers are taken by hogs or by runs that last long. Whether anybody waits.
     Taken(bool),
 }
 
@@ -149,7 +151,7 @@ impl Monitor {
             };
             let lasts = watch.look(worker, carrier, fiber, now);
             worker.held_up.store(lasts, Ordering::Relaxed);
-            taken &= lasts || fiber.is_hog();
+            taken &= fiber.is_hog() || watch.lasts_long(now);
             settled &= lasts && watch.looks >= SETTLED_LOOKS;
             runs += 1;
         }

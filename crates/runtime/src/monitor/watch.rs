@@ -66,6 +66,11 @@ impl Watch {
         same
     }
 
+    /// Whether the run lasts long enough for others to suffer by it. (Two looks may be much less apart.)
+    pub(super) fn lasts_long(&self, now: u64) -> bool {
+        self.looks > 0 && now - self.since >= super::TICK
+    }
+
     /// Nothing runs there.
     pub(super) fn nothing(&mut self, now: u64) {
         *self = Self { looked: now, ..Self::default() };

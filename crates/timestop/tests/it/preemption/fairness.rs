@@ -1,10 +1,12 @@
 //! Who gets how much: hogs among one another, hogs beside those that wait for events, priorities. Said in CPU time and in
 //! counts: how long anything takes is the machine's affair.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use rustix::time::{ClockId, clock_gettime};
 use timestop::{Builder, Priority};
@@ -304,5 +306,77 @@ fn high_priority_starves_nobody_by_waiting_for_each_other() {
             *waits.expect("nobody panics").0 += 1;
             changed.notify_all();
         });
+    });
+}
+
+/// How often the monitor has gone to sleep so far.
+fn monitors_sleeps() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").expect("our threads");
+    let mut paths = tasks.map(|task| task.expect("a thread").path());
+    let is_monitor = |name: String| name.trim() == "timestop-monito";
+    let path = paths
+        .find(|path| fs::read_to_string(path.join("comm")).is_ok_and(is_monitor))
+        .expect("there is a monitor");
+    let status = fs::read_to_string(path.join("status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.expect("the kernel counts").trim().parse().expect("a number")
+}
+
+/// A server that has much to do, but nothing for long, is not watched more closely because some fiber once was a hog.
+#[test]
+fn the_monitor_lets_short_runs_alone() {
+    const PAIRS: u64 = 4;
+    const TURNS: u64 = 50;
+    fn turn(stream: &mut UnixStream) {
+        stream.read_exact(&mut [0]).expect("a byte comes");
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(200) {
+            std::hint::spin_loop();
+        }
+        let _ = stream.write_all(&[0]); // the other may have had its last turn
+    }
+    alone_with(&[ONE], || {
+        let mut windows: Vec<u64> = (0..20)
+            .map(|_| {
+                // All workers are taken by a hog beside which others are due.
+                let hog = timestop::spawn(|| while rounds_in(Duration::from_millis(5)) == 0 {});
+                timestop::spawn(|| thread::sleep(Duration::from_millis(1)))
+                    .join()
+                    .expect("no panic");
+                hog.join().expect("no panic");
+
+                let before = Arc::new(AtomicU64::new(0));
+                let players: Vec<_> = (0..PAIRS)
+                    .flat_map(|_| {
+                        let (mut one, other) = UnixStream::pair().expect("two descriptors");
+                        one.write_all(&[0]).expect("room for a byte");
+                        [one, other]
+                    })
+                    .map(|mut stream| {
+                        let before = before.clone();
+                        timestop::spawn(move || {
+                            for number in 0..TURNS {
+                                turn(&mut stream);
+                                if number == TURNS / 2 {
+                                    let now = monitors_sleeps();
+                                    let _ = before.compare_exchange(
+                                        0,
+                                        now,
+                                        Ordering::Relaxed,
+                                        Ordering::Relaxed,
+                                    );
+                                }
+                            }
+                        })
+                    })
+                    .collect();
+                players.into_iter().for_each(|player| player.join().expect("no panic"));
+                monitors_sleeps() - before.load(Ordering::Relaxed)
+            })
+            .collect();
+        // What else the machine does may well make a hog of a player now and then.
+        windows.sort_unstable();
+        let turns = PAIRS * TURNS; // of two players each, in half of the time
+        assert!(windows[windows.len() / 4] < turns, "{windows:?} sleeps in {turns} turns");
     });
 }
