@@ -132,7 +132,8 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
     };
     // SAFETY: the callback gets the record whose type it expects.
     unsafe { libc::dl_iterate_phdr(Some(visit_module), (&raw mut modules).cast()) };
-    record.used = modules.used;
+    // A module's block may begin at any byte; what is done with blocks goes by words.
+    record.used = modules.used.next_multiple_of(size_of::<usize>());
     record.modules = modules.last;
 
     let word = |index: usize| {

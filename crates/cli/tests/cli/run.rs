@@ -144,3 +144,45 @@ fn arguments_and_environment_are_the_programs() {
     let place = directory.path().canonicalize().expect("it exists");
     assert_eq!(text(&output(&mut command).stdout), format!("gold\n{}\n", place.display()));
 }
+
+#[test]
+fn thread_locals_may_begin_at_an_odd_address() {
+    // Loaded after libc, as the library below is what needs it: so its block is the lowest.
+    let last = Program::c_library(
+        "__thread struct { char bytes[25]; } odd = {\"treasure\"}; char *get_odd(void) { return odd.bytes; }",
+    );
+    let between = "char *get_odd(void); char *get(void) { return get_odd(); }";
+    let between = Program::c_text(
+        between,
+        &["-shared", "-fPIC", "-Wl,--no-as-needed", last.path.to_str().expect("text")],
+    );
+    let program = Program::c_text(
+        r#"
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+char *get(void);
+
+static void *looks(void *expected) {
+    return (void *)(intptr_t)(strcmp(get(), expected) == 0);
+}
+
+int main(void) {
+    pthread_t thread;
+    void *same = NULL;
+    char first[] = "treasure";
+    strcpy(get(), "gone");
+    if (pthread_create(&thread, NULL, looks, first) || pthread_join(thread, &same)) return 1;
+    puts(same && strcmp(get(), "gone") == 0 && (uintptr_t)get() % 2 ? "PASS" : "FAIL");
+    return 0;
+}
+"#,
+        &["-Wl,--no-as-needed", between.path.to_str().expect("text")],
+    );
+    program.passes_plainly();
+    let fibers = output(&mut program.run_with(&["--strict"]));
+    assert!(fibers.status.success(), "{}", text(&fibers.stderr));
+    assert_eq!(text(&fibers.stdout), "PASS\n");
+}
