@@ -43,9 +43,11 @@ const GLIBC: [&str; 14] = [
 ///
 /// The dynamic linker cannot be run, or cannot load the program.
 pub(crate) fn list(linker: &Path, program: &Path, preload: &OsStr) -> Result<Libraries, String> {
+    // What lies beside it is sought beside the file itself, not beside a link to it.
+    let file = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     let output = Command::new(linker)
         .arg("--list")
-        .arg(std::path::absolute(program).unwrap_or_else(|_| program.to_owned()))
+        .arg(file)
         .env("LD_PRELOAD", preload)
         .stdin(Stdio::null())
         .output()

@@ -325,3 +325,25 @@ fn a_missing_program_is_named() {
     is_refused(Path::new("/nothing-is-called-this"), 127, "there is no such program");
     is_refused(Path::new("nothing-is-called-this"), 127, "there is no such program in PATH");
 }
+
+#[test]
+fn libraries_beside_a_program_are_found_through_a_link_to_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let [place, elsewhere] = ["place", "elsewhere"].map(|name| directory.path().join(name));
+    fs::create_dir(&place).expect("a directory");
+    fs::create_dir(&elsewhere).expect("a directory");
+    let library = Program::c_library("int answer(void) { return 0; }");
+    fs::copy(&library.path, place.join("libanswer.so")).expect("copied");
+    let flags = [format!("-L{}", place.display()), "-Wl,-rpath,$ORIGIN".to_owned()];
+    let text_of = "int answer(void); int main(void) { return answer(); }";
+    let program =
+        Program::c_text(text_of, &[&flags[0], &flags[1], "-Wl,--no-as-needed", "-lanswer"]);
+    fs::copy(&program.path, place.join("program")).expect("copied");
+    let link = elsewhere.join("link");
+    std::os::unix::fs::symlink("../place/program", &link).expect("linked");
+    let checked = check(&link);
+    let stdout = text(&checked.stdout);
+    assert!(stdout.contains("\ncan work"), "{stdout}");
+    let run = output(timestop_run().arg(&link));
+    assert!(run.status.success(), "{}", text(&run.stderr));
+}
