@@ -16,6 +16,7 @@ use libc::{cpu_set_t, gid_t, pid_t, sched_param, uid_t};
 use crate::call::{self, Sysno, answer, fail};
 use crate::system_call;
 use crate::thread::about::gettid;
+use crate::trace::is_by_tracer;
 
 /// A word of a fiber's record: 1 if it is bound.
 const BOUND: usize = 7;
@@ -65,6 +66,7 @@ pub(crate) fn thread_argument(number: c_long, first: usize) -> usize {
 pub(crate) fn is_one(number: c_long, first: usize) -> bool {
     match number {
         libc::SYS_prctl => is_of_the_thread(first as c_int),
+        libc::SYS_ptrace => is_by_tracer(first),
         libc::SYS_sched_setaffinity
         | libc::SYS_sched_setattr
         | libc::SYS_sched_setparam

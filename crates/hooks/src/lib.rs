@@ -31,6 +31,7 @@ pub mod signal;
 pub mod socket;
 pub mod thread;
 pub mod time;
+pub mod trace;
 mod waiting;
 
 use timestop_runtime::FiberRef;
@@ -61,6 +62,7 @@ pub fn install() {
         socket::LINKED,
         thread::LINKED,
         time::LINKED,
+        trace::LINKED,
     ] {
         std::hint::black_box(family);
     }
@@ -79,6 +81,8 @@ pub fn install() {
     semaphore::look_up();
     signal::look_up_all();
     thread::look_up();
+    trace::look_up();
+    trace::look_around();
     signal::install();
 }
 
