@@ -308,7 +308,9 @@ pub unsafe extern "C" fn ppoll(
         let mut time = unsafe { timeout.as_ref() }.copied();
         let time = time.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
         // SAFETY: as the caller vouches.
-        return answer(unsafe { system_call!(Sysno::ppoll, records, count, time, mask, 8) });
+        let wait = |mask| unsafe { system_call!(Sysno::ppoll, records, count, time, mask, 8) };
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { signal::wait_in_kernel(mask, wait) });
     };
     // SAFETY: null, or the caller's time.
     let limit = match unsafe { timeout.as_ref() } {

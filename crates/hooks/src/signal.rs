@@ -200,6 +200,61 @@ pub(crate) fn wait_under_mask<R>(
     })
 }
 
+/// Makes a call that waits in the kernel under another mask, as `ppoll` does, for a thread or a pinned fiber.
+/// `call` is given the mask that the kernel is to have: a fiber's own is not the OS thread's.
+///
+/// # Safety
+///
+/// Null, or a set.
+pub(crate) unsafe fn wait_in_kernel(
+    mask: *const sigset_t,
+    mut call: impl FnMut(*const Set) -> Result<usize, c_int>,
+) -> Result<usize, c_int> {
+    // SAFETY: as the caller vouches.
+    match (call::fiber_of_any_kind(), unsafe { mask.as_ref() }) {
+        (Some(fiber), Some(mask)) => wait_pinned(fiber, actions::word_of(mask), call),
+        _ => call(mask.cast()),
+    }
+}
+
+/// A signal for the fiber may come by any OS thread, and be pending here before the wait begins, or be
+/// brought while it lasts: its handler has run in both cases when this fails with `EINTR`.
+fn wait_pinned(
+    fiber: FiberRef,
+    mask: Set,
+    mut call: impl FnMut(*const Set) -> Result<usize, c_int>,
+) -> Result<usize, c_int> {
+    let masked = fiber.user_word(deliver::word::MASKED_WAIT);
+    let outer = masked.replace(1);
+    let (before, mut ran) = replace_mask(fiber, mask);
+    let result = loop {
+        if ran {
+            break Err(libc::EINTR);
+        }
+        let result = unless_come(|| pending::of(fiber, !mask) != 0, &mut call);
+        if result != Err(libc::EINTR) {
+            break result;
+        }
+        ran = run_unblocked(fiber);
+    };
+    masked.set(outer);
+    replace_mask(fiber, before);
+    result
+}
+
+/// Waits in the kernel unless what is waited for is there already. Nothing comes unseen between the look
+/// and the wait: the kernel brings signals in the wait alone.
+fn unless_come(
+    come: impl FnOnce() -> bool,
+    wait: impl FnOnce(*const Set) -> Result<usize, c_int>,
+) -> Result<usize, c_int> {
+    let open: Set = 0;
+    let kernels = actions::set_kernel_mask(Set::MAX);
+    let result = if come() { Err(libc::EINTR) } else { wait(&raw const open) };
+    actions::set_kernel_mask(kernels);
+    result
+}
+
 fn run_unblocked(fiber: FiberRef) -> bool {
     let open = !deliver::mask(fiber).load(Ordering::Relaxed);
     pending::of(fiber, open) != 0 && deliver::run_pending(fiber) != runtime::Ran::Nothing

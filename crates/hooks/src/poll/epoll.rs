@@ -8,6 +8,7 @@ use timestop_runtime::FiberRef;
 use super::{Limit, Outcome, milliseconds, under_mask, wait_for_epoll};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
+use crate::signal::wait_in_kernel;
 use crate::system_call;
 
 /// # Safety
@@ -66,9 +67,11 @@ pub unsafe extern "C" fn epoll_pwait(
 ) -> c_int {
     let Some(fiber) = call::fiber() else {
         // SAFETY: as the caller vouches.
-        return answer(unsafe {
+        let wait = |mask| unsafe {
             system_call!(Sysno::epoll_pwait, epoll, events, count, timeout, mask, 8)
-        });
+        };
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { wait_in_kernel(mask, wait) });
     };
     let limit = Limit::after(milliseconds(timeout));
     // SAFETY: as the caller vouches.
@@ -90,9 +93,11 @@ pub unsafe extern "C" fn epoll_pwait2(
 ) -> c_int {
     let Some(fiber) = call::fiber() else {
         // SAFETY: as the caller vouches.
-        return answer(unsafe {
+        let wait = |mask| unsafe {
             system_call!(Sysno::epoll_pwait2, epoll, events, count, timeout, mask, 8)
-        });
+        };
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { wait_in_kernel(mask, wait) });
     };
     // SAFETY: null, or the caller's time.
     let limit = match unsafe { timeout.as_ref() } {

@@ -9,6 +9,7 @@ use timestop_runtime::{FiberRef, sys};
 use super::{FEW, Limit, Outcome, make_epoll, poll_on_fiber, under_mask, wait_for_own};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
+use crate::signal::wait_in_kernel;
 use crate::system_call;
 
 /// The three sets of a `select`, and copies to look with.
@@ -208,11 +209,15 @@ pub unsafe extern "C" fn pselect(
     let Some(fiber) = call::fiber().filter(|_| fits) else {
         let mut time = time;
         let time = time.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
-        let packed = [mask as usize, 8];
-        // SAFETY: as the caller vouches; the kernel reads the mask by address and size.
-        return answer(unsafe {
-            system_call!(Sysno::pselect6, count, read, write, except, time, packed.as_ptr())
-        });
+        let wait = |mask| {
+            let packed = [mask as usize, 8];
+            // SAFETY: as the caller vouches; the kernel reads the mask by address and size.
+            unsafe {
+                system_call!(Sysno::pselect6, count, read, write, except, time, packed.as_ptr())
+            }
+        };
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { wait_in_kernel(mask, wait) });
     };
     let limit = match time {
         None => Limit::None,

@@ -1,7 +1,8 @@
 //! Waiting for signals: `sigwait`, `sigtimedwait`, `sigsuspend`, `pause`.
 //!
 //! A fiber says which signals it awaits, so that they are brought to it although it blocks them; what
-//! wakes it is the pending signal itself, which it then takes out of the table.
+//! wakes it is the pending signal itself, which it then takes out of the table. A pinned one does the same,
+//! asleep in the kernel: a signal to the process may come by another OS thread.
 
 use std::ffi::c_int;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use libc::{siginfo_t, sigset_t, timespec};
 use timestop_runtime::{FiberRef, Outcome, Reason, sys, wait_until};
 
 use super::actions::{self, Set};
-use super::{deliver, open_while, pending, wait_under_mask};
+use super::{deliver, open_while, pending, unless_come, wait_in_kernel, wait_under_mask};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::system_call;
 use crate::thread::cancel;
@@ -30,7 +31,12 @@ fn wait_for(fiber: FiberRef, set: Set, deadline: Option<u64>) -> Result<(c_int, 
             if deadline == Some(0) {
                 return Err(libc::EAGAIN);
             }
-            match wait_until(fiber, Reason::Signal, 0, deadline, true, come) {
+            let waited = if fiber.may_suspend() {
+                wait_until(fiber, Reason::Signal, 0, deadline, true, come)
+            } else {
+                wait_pinned(fiber, deadline, come)
+            };
+            match waited {
                 Outcome::Woken => {}
                 Outcome::TimedOut => return Err(libc::EAGAIN),
                 other => return Err(call::error_of(other)),
@@ -39,6 +45,34 @@ fn wait_for(fiber: FiberRef, set: Set, deadline: Option<u64>) -> Result<(c_int, 
     });
     awaited.store(0, Ordering::Relaxed);
     taken
+}
+
+/// As [`wait_until`], for a pinned fiber.
+fn wait_pinned(fiber: FiberRef, deadline: Option<u64>, come: impl Fn() -> bool) -> Outcome {
+    let handled = super::handled(fiber);
+    loop {
+        let now = sys::now();
+        if come() {
+            return Outcome::Woken;
+        } else if super::handled(fiber) != handled {
+            return Outcome::Interrupted;
+        } else if deadline.is_some_and(|deadline| deadline <= now) {
+            return Outcome::TimedOut;
+        }
+        let time = deadline.map(|deadline| timespec {
+            tv_sec: ((deadline - now) / 1_000_000_000) as i64,
+            tv_nsec: ((deadline - now) % 1_000_000_000) as i64,
+        });
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let sleep = |mask: *const Set| {
+            // SAFETY: reads a time and a mask.
+            unsafe { system_call!(Sysno::ppoll, 0, 0, time, mask, 8) }
+        };
+        let due =
+            || come() || pending::of(fiber, !deliver::mask(fiber).load(Ordering::Relaxed)) != 0;
+        let _ = unless_come(due, sleep);
+        deliver::take(fiber);
+    }
 }
 
 /// See `sigtimedwait(2)`.
@@ -52,7 +86,7 @@ pub unsafe extern "C-unwind" fn sigtimedwait(
     info: *mut siginfo_t,
     time: *const timespec,
 ) -> c_int {
-    let Some(fiber) = call::fiber() else {
+    let Some(fiber) = call::fiber_of_any_kind() else {
         // SAFETY: as the caller vouches.
         return answer(unsafe { system_call!(Sysno::rt_sigtimedwait, set, info, time, 8) });
     };
@@ -121,7 +155,9 @@ pub unsafe extern "C-unwind" fn sigwait(set: *const sigset_t, signal: *mut c_int
 pub unsafe extern "C-unwind" fn sigsuspend(set: *const sigset_t) -> c_int {
     let Some(fiber) = call::fiber() else {
         // SAFETY: as the caller vouches.
-        return answer(unsafe { system_call!(Sysno::rt_sigsuspend, set, 8) });
+        let wait = |mask| unsafe { system_call!(Sysno::rt_sigsuspend, mask, 8) };
+        // SAFETY: as the caller vouches.
+        return answer(unsafe { wait_in_kernel(set, wait) });
     };
     cancel::point();
     // SAFETY: the caller passes a set.
