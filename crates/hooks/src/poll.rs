@@ -65,11 +65,22 @@ fn look(records: &mut [pollfd]) -> Outcome {
     unsafe { system_call!(Sysno::poll, records.as_mut_ptr(), records.len(), 0) }
 }
 
+/// Whether it is the wait of somebody who has just found nothing to read in the one descriptor.
+fn waits_after_empty(fiber: FiberRef, records: &[pollfd]) -> bool {
+    let [one] = records else { return false };
+    one.fd >= 0
+        && one.events & WRITE_EVENTS == 0
+        && Interest::begin(fiber, one.fd, Direction::Read).is_empty()
+}
+
 /// What `poll` does on a fiber.
 fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
-    let ready = look(records)?;
-    if ready > 0 || matches!(limit, Limit::Zero) {
-        return Ok(ready);
+    let mut may_skip = !matches!(limit, Limit::Zero) && waits_after_empty(fiber, records);
+    if !may_skip {
+        let ready = look(records)?;
+        if ready > 0 || matches!(limit, Limit::Zero) {
+            return Ok(ready);
+        }
     }
     check(fiber)?;
     if records.iter().filter(|record| record.fd >= 0).count() > FEW {
@@ -92,7 +103,10 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
                 }
             }
         }
-        let ready = look(records)?;
+        // Something may have come since it was asked first.
+        let is_empty = may_skip && interests[0].as_ref().is_some_and(Interest::is_empty);
+        may_skip = false;
+        let ready = if is_empty { 0 } else { look(records)? };
         if ready > 0 {
             return Ok(ready);
         }

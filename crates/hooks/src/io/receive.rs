@@ -19,6 +19,21 @@ use crate::system_call;
 /// Flags with which the kernel never waits: errors and urgent data are there, or they are not.
 const NEVER_WAITS: c_int = libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE | libc::MSG_OOB;
 
+/// A call that is not to wait. Who finds nothing so often waits by `poll` next, which is to know.
+fn receive_at_once(descriptor: c_int, flags: c_int, call: impl Fn() -> Outcome) -> Outcome {
+    // A peek may begin behind what there is (`SO_PEEK_OFF`).
+    const OTHER: c_int = libc::MSG_ERRQUEUE | libc::MSG_OOB | libc::MSG_PEEK;
+    let asks_for_data = flags & OTHER == 0;
+    let attempt = call::fiber()
+        .filter(|_| asks_for_data)
+        .and_then(|_| Attempt::begin(descriptor, Direction::Read));
+    let received = call();
+    if let (Err(libc::EAGAIN), Some(attempt)) = (received, attempt) {
+        attempt.was_empty();
+    }
+    received
+}
+
 /// What one call is asked for.
 struct Request {
     descriptor: c_int,
@@ -35,7 +50,7 @@ struct Request {
 fn receive(request: &Request, call: impl Fn(usize, c_int) -> Outcome) -> Outcome {
     let &Request { descriptor, flags, wanted, .. } = request;
     let Some(fiber) = call::fiber().filter(|_| flags & NEVER_WAITS == 0) else {
-        return call(0, flags);
+        return receive_at_once(descriptor, flags, || call(0, flags));
     };
     check(fiber)?;
     let Some(attempt) = Attempt::begin(descriptor, Direction::Read) else { return call(0, flags) };
@@ -77,7 +92,12 @@ fn receive(request: &Request, call: impl Fn(usize, c_int) -> Outcome) -> Outcome
             Err(libc::EAGAIN) => match waiting.wait() {
                 Ok(true) => {}
                 Ok(false) => return call(done, flags).map(|count| done + count),
-                Err(error) => return partial(done, error),
+                Err(error) => {
+                    if error == libc::EAGAIN && plain {
+                        waiting.attempt.was_empty();
+                    }
+                    return partial(done, error);
+                }
             },
             Err(error) => return partial(done, error),
         }

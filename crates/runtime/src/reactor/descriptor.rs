@@ -73,7 +73,7 @@ mod flag {
     /// ask more often.)
     pub(super) const BELIEFS: u32 =
         KNOWN | STREAM | REGULAR | DRAINED | MODE_KNOWN | NONBLOCKING | TIMED;
-    /// The last read was short, at the number of edges in `drained_at`.
+    /// The last read was short, or found nothing, at the number of edges in `drained_at`.
     pub(super) const DRAINED: u32 = 8;
     /// A regular file or a directory: it never waits for anyone but the disk.
     pub(super) const REGULAR: u32 = 16;
@@ -302,6 +302,27 @@ impl Attempt {
                 self.entry.flags.fetch_or(flag::DRAINED, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Says that a socket, which the user does not want to wait for, had nothing to read. Of whatever kind it
+    /// is, what comes after makes an edge.
+    #[inline]
+    pub fn was_empty(&self) {
+        let flags = self.entry.flags.load(Ordering::Relaxed);
+        if flags & flag::UNUSUAL == 0 {
+            self.entry.drained_at.store(self.edges, Ordering::Relaxed);
+            if flags & flag::DRAINED == 0 {
+                self.entry.flags.fetch_or(flag::DRAINED, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether there was nothing to read, not even a hang-up, and nothing has come since. For who waits in
+    /// any case; else see [`is_hopeless`](Self::is_hopeless).
+    fn is_empty(&self) -> bool {
+        let flags = self.entry.flags.load(Ordering::Relaxed);
+        flags & (flag::DRAINED | flag::UNUSUAL) == flag::DRAINED
+            && self.entry.drained_at.load(Ordering::Relaxed) == self.edges
     }
 
     /// After a call that succeeded: if it waited, the next in line may try too.
@@ -813,6 +834,14 @@ impl Interest {
             told: AtomicU8::new(told::WAITING),
         };
         Self { attempt: Attempt::begin(number, direction), waiter }
+    }
+
+    /// Whether a look would surely find nothing to read, and no hang-up.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.attempt.is_some_and(|attempt| {
+            attempt.direction == Direction::Read && attempt.is_empty()
+        })
     }
 }
 
