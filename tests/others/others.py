@@ -97,10 +97,19 @@ class Server:
         session = self.process.pid
         before = cpu_seconds(session)
         command = [load, self.port, connections, seconds, kind, *argument]
+        if kind == "pgbench":
+            tools = Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+            command = [tools / "pgbench", "-n", "-S", "-c", connections, "-T", max(1, int(seconds)), "-h", "127.0.0.1",
+                       "-p", self.port, "-U", "postgres", "postgres"]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=LIMIT)
         if done.returncode != 0:
             raise SystemExit(f"{kind}: {done.stderr}\n{self.log.read_text()[-3000:]}")
-        rate, half, most = map(float, done.stdout.split())
+        if kind == "pgbench":
+            found = re.search(r"tps = ([\d.]+)", done.stdout)
+            half = most = float(re.search(r"latency average = ([\d.]+)", done.stdout)[1])
+            rate = float(found[1])
+        else:
+            rate, half, most = map(float, done.stdout.split())
         used = cpu_seconds(session) - before
         memory, threads = memory_and_threads(session)
         return {"rate": rate, "half": half, "most": most, "cpu": 1e6 * used / (rate * seconds), "memory": memory,
@@ -165,6 +174,22 @@ class Subjects:
         command = ["puma", "-q", "-e", "production", "-t", "1:200", "-b", f"tcp://127.0.0.1:{port}", HERE / "config.ru"]
         return Server(self.folder, fibers, command, port)
 
+    def postgres(self, fibers):
+        data, port = self.folder / "postgres", free_port()
+        tools = Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+        if not data.exists():
+            subprocess.run([tools / "initdb", "-D", self.fresh("postgres"), "-U", "postgres", "-A", "trust", "--no-sync"],
+                           check=True, stdout=subprocess.DEVNULL, cwd="/", **self.as_nobody)
+        command = [tools / "postgres", "-D", data, "-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c",
+                   f"unix_socket_directories={data}", "-c", "max_connections=300", "-c", "fsync=off"]
+        server = Server(self.folder, fibers, command, port, signal.SIGINT, cwd="/", **self.as_nobody)
+        deadline = time.monotonic() + LIMIT
+        bench = [tools / "pgbench", "-q", "-i", "-s", "2", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "postgres"]
+        while subprocess.run(bench, capture_output=True).returncode != 0:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"PostgreSQL does not start\n{server.log.read_text()[-3000:]}")
+        return server
+
     def java(self, fibers):
         port = free_port()
         if not (self.folder / "EchoServer.class").exists():
@@ -221,6 +246,7 @@ LOADS = {
     "nginx": [("hello", 1000, "http", "/")],
     "redis": [("GET", 1000, "redis")],
     "memcached": [("get", 1000, "memcached")],
+    "postgres": [("pgbench -S (average in place of p99)", 100, "pgbench")],
 }
 RUST = {"std, a thread a connection": "threads", "tokio": "tasks"}
 
