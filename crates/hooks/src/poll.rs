@@ -218,8 +218,11 @@ fn wait_for_epoll(
     limit: Limit,
     mut look: impl FnMut() -> Outcome,
 ) -> Outcome {
-    let Some(mut attempt) = Attempt::begin(epoll, Direction::Read) else {
-        return Err(libc::EMFILE);
+    let Some(mut attempt) = Attempt::begin_epoll(epoll) else {
+        return match look()? {
+            0 if !matches!(limit, Limit::Zero) => Err(libc::EMFILE),
+            ready => Ok(ready),
+        };
     };
     let handled = fiber.handled();
     loop {
@@ -232,6 +235,7 @@ fn wait_for_epoll(
             attempt.succeeded();
             return Ok(ready);
         }
+        check(fiber)?;
         match attempt.wait_as(fiber, Reason::Poll, limit.deadline()) {
             Readiness::Ready => {}
             Readiness::TimedOut => {

@@ -108,7 +108,10 @@ const FAMILIES: [(&str, &[&str]); 12] = [
         ],
     ),
     ("libraries", &["dlopen", "dlsym", "dlclose", "dlmopen"]),
-    ("the kernel's view of the thread", &["set", "unshare", "capset", "prctl", "sched_", "nice"]),
+    (
+        "the kernel's view of the thread",
+        &["set", "unshare", "capset", "prctl", "ptrace", "sched_", "nice"],
+    ),
     ("raw system calls", &["syscall"]),
 ];
 

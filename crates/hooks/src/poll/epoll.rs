@@ -7,7 +7,6 @@ use timestop_runtime::FiberRef;
 
 use super::{Limit, Outcome, milliseconds, under_mask, wait_for_epoll};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
-use crate::io::check;
 use crate::signal::wait_in_kernel;
 use crate::system_call;
 
@@ -24,14 +23,7 @@ unsafe fn epoll_on_fiber(
 ) -> Outcome {
     // SAFETY: as the caller vouches.
     let look = || unsafe { system_call!(Sysno::epoll_wait, epoll, events, count, 0) };
-    let wait = || {
-        let ready = look()?;
-        if ready > 0 || matches!(limit, Limit::Zero) {
-            return Ok(ready);
-        }
-        check(fiber)?;
-        wait_for_epoll(fiber, epoll, limit, look)
-    };
+    let wait = || wait_for_epoll(fiber, epoll, limit, look);
     // SAFETY: as the caller vouches.
     unsafe { under_mask(fiber, mask, look, wait) }
 }

@@ -95,6 +95,11 @@ mod flag {
 #[derive(Debug)]
 struct Lists {
     registered: bool,
+    /// An epoll of the program's: it has one edge, and then none until somebody waits for it again.
+    /// What comes while its reader is busy would wake whoever looks for us, each time and for nobody.
+    one_shot: bool,
+    /// The edge is still to come.
+    armed: bool,
     waiters: [*mut Waiter; 2],
 }
 
@@ -191,6 +196,8 @@ pub struct Attempt {
     edges: u32,
     generation: u32,
     waited: bool,
+    /// It is an epoll that is waited for.
+    one_shot: bool,
 }
 
 impl Attempt {
@@ -206,7 +213,14 @@ impl Attempt {
             edges: entry.edges[direction as usize].load(Ordering::Acquire),
             generation: entry.generation.load(Ordering::Acquire),
             waited: false,
+            one_shot: false,
         })
+    }
+
+    /// The same for an epoll, which is watched only while somebody waits for it.
+    #[must_use]
+    pub fn begin_epoll(number: i32) -> Option<Self> {
+        Self::begin(number, Direction::Read).map(|attempt| Self { one_shot: true, ..attempt })
     }
 
     /// Whether a try would surely block: the last read emptied a TCP connection, and nothing has
@@ -421,10 +435,12 @@ impl Attempt {
             return Enlisted::Closed;
         }
         if !lists.registered {
-            if register(self.number, self.generation).is_err() {
+            if register(self.number, self.generation, self.one_shot).is_err() {
                 return Enlisted::Unwatchable;
             }
             lists.registered = true;
+            lists.one_shot = self.one_shot;
+            lists.armed = true;
             // Not what may be known of an older file.
             const KIND: u32 = flag::KNOWN | flag::STREAM | flag::REGULAR | flag::DRAINED;
             self.entry.changed(KIND);
@@ -432,6 +448,14 @@ impl Attempt {
         }
         if self.entry.edges[self.direction as usize].load(Ordering::Relaxed) != self.edges {
             return Enlisted::Ready;
+        }
+        if lists.one_shot && !lists.armed {
+            // What has come since is told of at once.
+            match arm(self.number, self.generation) {
+                Ok(still_epoll) => lists.one_shot = still_epoll,
+                Err(_) => return Enlisted::Unwatchable,
+            }
+            lists.armed = true;
         }
         lists.append(self.direction, waiter);
         self.entry.waiting_since.store(clock::coarse(), Ordering::Relaxed);
@@ -569,15 +593,28 @@ const ENDED: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
 const UNUSUAL: u32 = (libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLPRI | libc::EPOLLRDHUP) as u32;
 
 /// Has epoll watch a descriptor, or watch it again. True if it did not.
-fn register(number: i32, generation: u32) -> Result<bool, i32> {
+fn register(number: i32, generation: u32, one_shot: bool) -> Result<bool, i32> {
     let epoll = sched::runtime().reactor.epoll();
     let data = u64::from(generation) << 32 | number as u32 as u64;
-    let events = IN | OUT | libc::EPOLLET as u32;
+    let once = if one_shot { libc::EPOLLONESHOT as u32 } else { 0 };
+    let events = IN | OUT | libc::EPOLLET as u32 | once;
     match sys::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, number, events, data) {
         // The same file under the same number, left over from before a `close` of one of two.
         Err(libc::EEXIST) => {
             sys::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, number, events, data).map(|_| false)
         }
+        other => other.map(|_| true),
+    }
+}
+
+/// Has epoll tell of a program's epoll once more. False if another file has its number by now, which is
+/// watched like any other then.
+fn arm(number: i32, generation: u32) -> Result<bool, i32> {
+    let epoll = sched::runtime().reactor.epoll();
+    let data = u64::from(generation) << 32 | number as u32 as u64;
+    let events = IN | OUT | (libc::EPOLLET | libc::EPOLLONESHOT) as u32;
+    match sys::epoll_ctl(epoll, libc::EPOLL_CTL_MOD, number, events, data) {
+        Err(libc::ENOENT) => register(number, generation, false).map(|_| false),
         other => other.map(|_| true),
     }
 }
@@ -690,6 +727,7 @@ fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, worker: Opti
         if entry.generation.load(Ordering::Relaxed) != generation {
             return; // the file that this is about is closed
         }
+        lists.armed = false;
         entry.edges[direction as usize].fetch_add(1, Ordering::Release);
         let mut first = if everyone { None } else { lists.take_first(direction) };
         let mut batch = [None; 32];
@@ -805,7 +843,8 @@ impl Entry {
         // The same file: nothing changes. Another one: it is watched from here on. None: that is found
         // out. In both cases whoever waits tries again.
         let generation = self.generation.load(Ordering::Relaxed);
-        let registered = register(number, generation);
+        let registered = register(number, generation, lists.one_shot);
+        lists.armed = registered.is_ok();
         if registered == Ok(false) {
             return;
         }
