@@ -3,7 +3,7 @@
 
     tests/others/others.py [--repeat N] [--seconds N] NAME…
 
-Servers (mariadb puma java rust nginx redis memcached postgres) get a load of many connections; a row has the median
+Servers (mariadb puma java rust nginx redis redis_io_threads memcached postgres) get a load of many connections; a row has the median
 of N turns, plain and under `run` by turns. `mariadb-behaviour` goes through what a load does not show. `tools` compares
 output and status of programs that do one thing and end. `drivers` has C programs of a thousand threads with libpq,
 libmariadb, libcurl and OpenSSL. Prints tables of Markdown; fails where `run` does something else than threads.
@@ -217,11 +217,13 @@ class Subjects:
         command = [shutil.which("nginx") or "/usr/sbin/nginx", "-e", data / "errors", "-c", data / "configuration"]
         return Server(self.folder, fibers, command, port)
 
-    def redis(self, fibers):
+    def redis(self, fibers, *options):
         port = free_port()
-        command = ["redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1", "--tcp-backlog", "1100",
-                   "--io-threads", "2"]
+        command = ["redis-server", "--port", port, "--save", "", "--bind", "127.0.0.1", "--tcp-backlog", "1100", *options]
         return Server(self.folder, fibers, command, port)
+
+    def redis_io_threads(self, fibers):
+        return self.redis(fibers, "--io-threads", "2")
 
     def memcached(self, fibers):
         port = free_port()
@@ -245,6 +247,7 @@ LOADS = {
     "rust": [("std, a thread a connection", 1000, "echo"), ("tokio", 1000, "echo")],
     "nginx": [("hello", 1000, "http", "/")],
     "redis": [("GET", 1000, "redis")],
+    "redis_io_threads": [("GET, --io-threads 2", 1000, "redis")],
     "memcached": [("get", 1000, "memcached")],
     "postgres": [("pgbench -S (average in place of p99)", 100, "pgbench")],
 }
