@@ -49,12 +49,12 @@ fn wait_for(fiber: FiberRef, set: Set, deadline: Option<u64>) -> Result<(c_int, 
 
 /// As [`wait_until`], for a pinned fiber.
 fn wait_pinned(fiber: FiberRef, deadline: Option<u64>, come: impl Fn() -> bool) -> Outcome {
-    let handled = super::handled(fiber);
+    let handled = fiber.handled();
     loop {
         let now = sys::now();
         if come() {
             return Outcome::Woken;
-        } else if super::handled(fiber) != handled {
+        } else if fiber.handled() != handled {
             return Outcome::Interrupted;
         } else if deadline.is_some_and(|deadline| deadline <= now) {
             return Outcome::TimedOut;
