@@ -14,3 +14,4 @@ mod run;
 mod serve;
 mod stats;
 mod support;
+mod trace;
