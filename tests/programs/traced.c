@@ -1,5 +1,6 @@
 // Does what its first argument says, for tests of what is told of it.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -95,6 +96,12 @@ static void compute(void) {
     pthread_join(thread, 0);
 }
 
+static void *stays(void *arg) {
+    pthread_t threads[] = {start(reads, "reader"), start(locks, "locker")};
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], 0);
+    return arg;
+}
+
 static long count;
 
 static void *yields(void *arg) {
@@ -116,10 +123,36 @@ static void told(void) {
     check(read(0, &byte, 1) >= 0, "read");
 }
 
+// Waits until it is told to end; with `forks` there is a child that does so too.
+static void stay(int forks) {
+    int status;
+    check(!pipe(ends), "pipe");
+    check(waitpid(-1, &status, 0) == -1 && errno == ECHILD, "a child that is not ours");
+    pthread_mutex_lock(&mutex);
+    pid_t child = 0;
+    if (forks) {
+        start(sleeps, 0); // the runtime starts
+        check((child = fork()) >= 0, "fork");
+    }
+    pthread_t thread = start(stays, "joiner");
+    for (int i = 0; i < 10; i++) sched_yield(); // they wait now
+    if (forks && !child) pause();
+    told();
+    if (child) {
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+    }
+    pthread_mutex_unlock(&mutex);
+    check(write(ends[1], "x", 1) == 1, "write");
+    pthread_join(thread, 0);
+}
+
 int main(int words, char **word) {
     if (words < 2) return 2;
     const char *what = word[1];
     if (!strcmp(what, "waits")) waits();
+    if (!strcmp(what, "stay")) stay(0);
+    if (!strcmp(what, "stay-and-fork")) stay(1);
     if (!strcmp(what, "stuck")) stuck();
     if (!strcmp(what, "compute")) compute();
     if (!strcmp(what, "yield")) yield(atol(word[2]));

@@ -123,6 +123,9 @@ fn tell() {
     if let Some(file) = settings::value("TIMESTOP_TRACE") {
         start_trace(file);
     }
+    if let Some(address) = settings::value("TIMESTOP_HTML") {
+        report::answer_page(&address.to_string_lossy());
+    }
     let Some(seconds) = settings::value("TIMESTOP_STATS") else { return };
     let seconds: u64 = seconds.to_string_lossy().parse().unwrap_or(0);
     let file = settings::value("TIMESTOP_STATS_FILE").map(PathBuf::from);

@@ -105,7 +105,7 @@ pub(crate) fn number(name: &str) -> Option<usize> {
 }
 
 /// What `run` has set for this program alone.
-const ONCE: [&str; 7] = [
+const ONCE: [&str; 8] = [
     "TIMESTOP_PRELOAD=",
     "TIMESTOP_CHILDREN=",
     "TIMESTOP_STATS=",
@@ -113,6 +113,7 @@ const ONCE: [&str; 7] = [
     "TIMESTOP_TRACE=",
     "TIMESTOP_TRACE_PROCESS=",
     "TIMESTOP_TRACE_LIMIT=",
+    "TIMESTOP_HTML=",
 ];
 
 /// Takes ourselves out of the environment: `path` out of `LD_PRELOAD`, where others stay as they are,

@@ -9,7 +9,9 @@
 mod descriptor;
 mod dump;
 mod end;
+mod live;
 mod modules;
+mod plain;
 mod quit;
 mod raw;
 mod stack;
@@ -26,6 +28,7 @@ use std::io;
 
 pub use dump::dump;
 pub use end::{at_end, at_end_elsewhere, at_exit};
+pub use live::answer as answer_page;
 pub use quit::dump_on_quit;
 pub use raw::Stderr;
 pub use stats::keep_stats;

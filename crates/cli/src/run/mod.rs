@@ -7,11 +7,13 @@
 //! The two processes in one meet in the environment: [`preload`] has the hooks loaded, and each option
 //! is a variable, so that what is run by a shell script can be told as well.
 
+mod page;
 pub(crate) mod preload;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -53,6 +55,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MB", requires = "trace",
           value_parser = clap::value_parser!(u32).range(1..))]
     trace_limit: Option<u32>,
+    /// Show what its fibers do on a live page, at an address of this machine
+    /// [default: 127.0.0.1 and any free port]
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "127.0.0.1:0")]
+    html: Option<SocketAddr>,
     /// Whether SIGQUIT (^\) prints all fibers, and the program goes on; one that handles or ignores it
     /// keeps it
     #[arg(long, value_name = "WHETHER", value_enum, num_args = 0..=1, require_equals = true,
@@ -124,6 +131,12 @@ fn command(args: &Args) -> Result<Command, Refusal> {
     }
     if let Some(limit) = args.trace_limit {
         command.env("TIMESTOP_TRACE_LIMIT", limit.to_string());
+    }
+    // Last: nothing after it is refused.
+    if let Some(address) = args.html {
+        let told = page::start(address, &args.program);
+        let told = told.map_err(|text| Refusal { status: FAILED, text })?;
+        command.env("TIMESTOP_HTML", told);
     }
     Ok(command)
 }

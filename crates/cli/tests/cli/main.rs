@@ -7,6 +7,7 @@ mod conformance;
 mod dump;
 mod fallback;
 mod hogs;
+mod html;
 mod lab;
 mod limits;
 mod preemption;

@@ -7,12 +7,10 @@
 //! `CLOCK_MONOTONIC`, with three decimals.
 
 use timestop_runtime::trace::{Event, Left, Place};
-use timestop_runtime::{Name, Reason, sys};
+use timestop_runtime::{Name, sys};
 
-use crate::waiting;
+use crate::plain::Text;
 
-/// Bytes that are written at once.
-pub(super) const ROOM: usize = 64 * 1024;
 /// More than the lines of one event can take.
 pub(super) const LONGEST: usize = 2 * 1024;
 /// What is added to the process's number for its fibers: above every number that the kernel gives.
@@ -23,8 +21,7 @@ const THREADS: usize = 64;
 /// Lines that wait to be written.
 #[derive(Debug)]
 pub(super) struct Lines {
-    bytes: [u8; ROOM],
-    length: usize,
+    out: Text,
     process: u64,
     /// Arrows so far.
     arrows: u64,
@@ -34,134 +31,33 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) const fn new() -> Self {
-        Self {
-            bytes: [0; ROOM],
-            length: 0,
-            process: 0,
-            arrows: 0,
-            threads: [0; THREADS],
-            next_thread: 0,
-        }
+        Self { out: Text::new(), process: 0, arrows: 0, threads: [0; THREADS], next_thread: 0 }
     }
 
     /// Whether there is room for one more event.
     pub(super) fn has_room(&self) -> bool {
-        self.length + LONGEST <= ROOM
+        self.out.room() >= LONGEST
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        self.out.bytes()
     }
 
     pub(super) fn clear(&mut self) {
-        self.length = 0;
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        let end = (self.length + bytes.len()).min(ROOM);
-        let count = end - self.length;
-        self.bytes[self.length..end].copy_from_slice(&bytes[..count]);
-        self.length = end;
-        self
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.put(text.as_bytes())
-    }
-
-    fn number(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut start = digits.len();
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return self.put(&digits[start..]);
-            }
-        }
-    }
-
-    fn address(&mut self, number: u64) -> &mut Self {
-        self.text("0x");
-        let nibbles = (64 - number.leading_zeros()).div_ceil(4).max(1);
-        for nibble in (0..nibbles).rev() {
-            self.put(&[b"0123456789abcdef"[(number >> (4 * nibble) & 0xf) as usize]]);
-        }
-        self
-    }
-
-    fn microseconds(&mut self, nanoseconds: u64) -> &mut Self {
-        let (whole, rest) = (nanoseconds / 1000, nanoseconds % 1000);
-        let digit = |of: u64| b'0' + (of % 10) as u8;
-        self.number(whole).put(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)])
-    }
-
-    /// Within a string of JSON's.
-    fn escaped(&mut self, bytes: &[u8]) -> &mut Self {
-        for chunk in bytes.utf8_chunks() {
-            for byte in chunk.valid().bytes() {
-                match byte {
-                    b'"' | b'\\' => self.put(&[b'\\', byte]),
-                    0..0x20 | 0x7f => self.put(b"?"),
-                    _ => self.put(&[byte]),
-                };
-            }
-            if !chunk.invalid().is_empty() {
-                self.put(b"?");
-            }
-        }
-        self
-    }
-
-    /// `NAME 17`, or `fiber 17`.
-    fn who(&mut self, name: &Name, fiber: u64) -> &mut Self {
-        match name.bytes() {
-            b"" => self.text("fiber"),
-            name => self.escaped(name),
-        };
-        self.text(" ").number(fiber)
-    }
-
-    fn what(&mut self, (reason, argument): (Reason, u64)) -> &mut Self {
-        self.text(waiting::kind(reason));
-        match reason {
-            Reason::Read | Reason::Write => self.text(" of descriptor ").number(argument),
-            Reason::Join => self.text(" of fiber ").number(argument),
-            Reason::Futex
-            | Reason::Mutex
-            | Reason::Condition
-            | Reason::Semaphore
-            | Reason::RwLock
-            | Reason::Barrier => self.text(" ").address(argument),
-            _ => self,
-        }
-    }
-
-    /// The start of a line: kind and track.
-    fn begin(&mut self, kind: &str, process: u64, track: u64) -> &mut Self {
-        self.text("{\"ph\":\"").text(kind).text("\",\"pid\":").number(process);
-        self.text(",\"tid\":").number(track)
-    }
-
-    fn at(&mut self, time: u64) -> &mut Self {
-        self.text(",\"ts\":").microseconds(time)
-    }
-
-    fn lasting(&mut self, from: u64, until: u64) -> &mut Self {
-        self.at(from).text(",\"dur\":").microseconds(until.saturating_sub(from))
+        self.out.clear();
     }
 
     /// The start of the file: who this is.
     pub(super) fn open(&mut self, process: u32, name: &[u8], workers: usize) {
-        (self.length, self.arrows, self.threads) = (0, 0, [0; THREADS]);
+        self.out.clear();
+        (self.arrows, self.threads) = (0, [0; THREADS]);
         self.process = u64::from(process);
-        self.text("[\n");
+        self.out.text("[\n");
         for (of, what, order) in [(0, " (workers)", 0), (FIBERS, " (fibers)", 1)] {
-            self.begin("M", self.process + of, 0).text(",\"name\":\"process_name\",");
-            self.text("\"args\":{\"name\":\"").escaped(name).text(what).text("\"}},\n");
-            self.begin("M", self.process + of, 0).text(",\"name\":\"process_sort_index\",");
-            self.text("\"args\":{\"sort_index\":").number(order).text("}},\n");
+            self.out.begin("M", self.process + of, 0).text(",\"name\":\"process_name\",");
+            self.out.text("\"args\":{\"name\":\"").escaped(name).text(what).text("\"}},\n");
+            self.out.begin("M", self.process + of, 0).text(",\"name\":\"process_sort_index\",");
+            self.out.text("\"args\":{\"sort_index\":").number(order).text("}},\n");
         }
         for worker in 0..workers as u64 {
             self.name_track("worker ", worker, worker + 1);
@@ -169,8 +65,8 @@ impl Lines {
     }
 
     fn name_track(&mut self, what: &str, number: u64, track: u64) {
-        self.begin("M", self.process, track).text(",\"name\":\"thread_name\",");
-        self.text("\"args\":{\"name\":\"").text(what).number(number).text("\"}},\n");
+        self.out.begin("M", self.process, track).text(",\"name\":\"thread_name\",");
+        self.out.text("\"args\":{\"name\":\"").text(what).number(number).text("\"}},\n");
     }
 
     /// The track of a place. 0 where there is none.
@@ -193,20 +89,23 @@ impl Lines {
         match *event {
             Event::Run { place, thread, fiber, ref name, from, until, left, reason } => {
                 let track = self.track(place, thread);
-                self.begin("X", self.process, track).lasting(from, until);
-                self.text(",\"name\":\"").who(name, fiber).text("\",\"args\":{\"left\":\"");
+                self.out.begin("X", self.process, track).lasting(from, until);
+                self.out.text(",\"name\":\"").who(name, fiber).text("\",\"args\":{\"left\":\"");
                 match left {
-                    Left::Waits => self.what(reason),
-                    other => self.text(describe(other)),
+                    Left::Waits => self.out.what(reason),
+                    other => self.out.text(describe(other)),
                 };
-                self.text("\",\"fiber\":").number(fiber);
-                self.text(",\"thread\":").number(thread.into()).text("}},\n");
+                self.out.text("\",\"fiber\":").number(fiber);
+                self.out.text(",\"thread\":").number(thread.into()).text("}},\n");
                 if !matches!(left, Left::Waits | Left::Yielded | Left::Ended | Left::Runs) {
-                    self.begin("i", self.process, track).at(until).text(",\"s\":\"t\",\"name\":\"");
-                    self.text(describe(left)).text("\"},\n");
+                    self.out
+                        .begin("i", self.process, track)
+                        .at(until)
+                        .text(",\"s\":\"t\",\"name\":\"");
+                    self.out.text(describe(left)).text("\"},\n");
                 }
-                self.begin("X", fibers, fiber).lasting(from, until);
-                self.text(",\"name\":\"runs\"},\n");
+                self.out.begin("X", fibers, fiber).lasting(from, until);
+                self.out.text(",\"name\":\"runs\"},\n");
             }
             Event::Resumed {
                 place,
@@ -221,12 +120,12 @@ impl Lines {
             } => {
                 let runnable = if woken_at == 0 { at } else { woken_at };
                 if left_at != 0 && left == Left::Waits {
-                    self.begin("X", fibers, fiber).lasting(left_at, runnable);
-                    self.text(",\"name\":\"").what(reason).text("\"},\n");
+                    self.out.begin("X", fibers, fiber).lasting(left_at, runnable);
+                    self.out.text(",\"name\":\"").what(reason).text("\"},\n");
                 }
                 if runnable < at {
-                    self.begin("X", fibers, fiber).lasting(runnable, at);
-                    self.text(",\"name\":\"queued\"},\n");
+                    self.out.begin("X", fibers, fiber).lasting(runnable, at);
+                    self.out.text(",\"name\":\"queued\"},\n");
                 }
                 if waker != 0 && woken_at != 0 {
                     let tracks = (self.track(waker_place, 0), self.track(place, 0));
@@ -244,38 +143,54 @@ impl Lines {
         self.arrows += 1;
         for (kind, track, time) in [("s", from, woken_at), ("f", to, at)] {
             let arrow = self.arrows;
-            self.begin(kind, self.process, track).at(time).text(",\"id\":").number(arrow);
+            self.out.begin(kind, self.process, track).at(time).text(",\"id\":").number(arrow);
             let end = if kind == "f" { ",\"bp\":\"e\"" } else { "" };
-            self.text(end).text(",\"cat\":\"wake\",\"name\":\"wakes\"},\n");
+            self.out.text(end).text(",\"cat\":\"wake\",\"name\":\"wakes\"},\n");
         }
     }
 
     pub(super) fn name_fiber(&mut self, fiber: u64, name: &Name) {
-        self.begin("M", self.process + FIBERS, fiber).text(",\"name\":\"thread_name\",");
-        self.text("\"args\":{\"name\":\"").escaped(name.bytes()).text("\"}},\n");
+        self.out.begin("M", self.process + FIBERS, fiber).text(",\"name\":\"thread_name\",");
+        self.out.text("\"args\":{\"name\":\"").escaped(name.bytes()).text("\"}},\n");
     }
 
     /// How many of something there are from now on.
     pub(super) fn counter(&mut self, what: &str, count: u64) {
-        self.begin("C", self.process, 0).at(sys::now()).text(",\"name\":\"").text(what);
-        self.text("\",\"args\":{\"").text(what).text("\":").number(count).text("}},\n");
+        self.out.begin("C", self.process, 0).at(sys::now()).text(",\"name\":\"").text(what);
+        self.out.text("\",\"args\":{\"").text(what).text("\":").number(count).text("}},\n");
     }
 
     /// So many events are missing.
     pub(super) fn lost(&mut self, count: u64) {
         self.mark(count, " events lost");
-        self.text(",\n");
+        self.out.text(",\n");
     }
 
     fn mark(&mut self, count: u64, what: &str) {
-        self.begin("i", self.process, 1).at(sys::now()).text(",\"s\":\"g\",\"name\":\"");
-        self.number(count).text(what).text("\"}");
+        self.out.begin("i", self.process, 1).at(sys::now()).text(",\"s\":\"g\",\"name\":\"");
+        self.out.number(count).text(what).text("\"}");
     }
 
     /// The end of the file.
     pub(super) fn close(&mut self, lost: u64) {
         self.mark(lost, " events lost in all, end of the trace");
-        self.text("\n]\n");
+        self.out.text("\n]\n");
+    }
+}
+
+impl Text {
+    /// The start of a line: kind and track.
+    fn begin(&mut self, kind: &str, process: u64, track: u64) -> &mut Self {
+        self.text("{\"ph\":\"").text(kind).text("\",\"pid\":").number(process);
+        self.text(",\"tid\":").number(track)
+    }
+
+    fn at(&mut self, time: u64) -> &mut Self {
+        self.text(",\"ts\":").microseconds(time)
+    }
+
+    fn lasting(&mut self, from: u64, until: u64) -> &mut Self {
+        self.at(from).text(",\"dur\":").microseconds(until.saturating_sub(from))
     }
 }
 
@@ -294,28 +209,16 @@ fn describe(left: Left) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use timestop_runtime::Reason;
 
-    #[test]
-    fn numbers_and_names_are_json() {
-        let mut lines = Box::new(Lines::new());
-        lines.number(0).text(" ").number(u64::MAX).text(" ");
-        lines.microseconds(1_002_003).text(" ").microseconds(7).text(" ").microseconds(999);
-        assert_eq!(lines.bytes(), b"0 18446744073709551615 1002.003 0.007 0.999");
-        lines.clear();
-        lines.address(0).text(" ").address(0x7f00_0000_00ab);
-        assert_eq!(lines.bytes(), b"0x0 0x7f00000000ab");
-        lines.clear();
-        lines.escaped(b"a\"b\\c\n\xc3\xa9\xff");
-        assert_eq!(std::str::from_utf8(lines.bytes()), Ok("a\\\"b\\\\c?é?"));
-    }
+    use super::*;
 
     /// The fullest event does not outgrow what [`Lines::has_room`] promises.
     #[test]
     fn the_longest_event_fits() {
         let mut lines = Box::new(Lines::new());
         lines.process = u64::from(u32::MAX);
-        let before = lines.length;
+        let before = lines.out.room();
         lines.event(&Event::Run {
             place: Place::Thread,
             thread: u32::MAX,
@@ -337,6 +240,7 @@ mod tests {
             waker_place: Place::Worker(8),
             at: u64::MAX,
         });
-        assert!(lines.length - before < LONGEST, "{} bytes", lines.length - before);
+        let length = before - lines.out.room();
+        assert!(length < LONGEST, "{length} bytes");
     }
 }
