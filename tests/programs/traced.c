@@ -96,6 +96,12 @@ static void compute(void) {
     pthread_join(thread, 0);
 }
 
+// Stops for a debugger, with a value on its stack.
+__attribute__((noinline)) static void stops(volatile int answer) {
+    raise(SIGUSR1);
+    answer++;
+}
+
 static void *stays(void *arg) {
     pthread_t threads[] = {start(reads, "reader"), start(locks, "locker")};
     for (int i = 0; i < 2; i++) pthread_join(threads[i], 0);
@@ -124,7 +130,7 @@ static void told(void) {
 }
 
 // Waits until it is told to end; with `forks` there is a child that does so too.
-static void stay(int forks) {
+static void stay(int forks, int for_debugger) {
     int status;
     check(!pipe(ends), "pipe");
     check(waitpid(-1, &status, 0) == -1 && errno == ECHILD, "a child that is not ours");
@@ -137,6 +143,7 @@ static void stay(int forks) {
     pthread_t thread = start(stays, "joiner");
     for (int i = 0; i < 10; i++) sched_yield(); // they wait now
     if (forks && !child) pause();
+    if (for_debugger) stops(42);
     told();
     if (child) {
         kill(child, SIGKILL);
@@ -151,8 +158,9 @@ int main(int words, char **word) {
     if (words < 2) return 2;
     const char *what = word[1];
     if (!strcmp(what, "waits")) waits();
-    if (!strcmp(what, "stay")) stay(0);
-    if (!strcmp(what, "stay-and-fork")) stay(1);
+    if (!strcmp(what, "stay")) stay(0, 0);
+    if (!strcmp(what, "stay-and-fork")) stay(1, 0);
+    if (!strcmp(what, "stay-and-stop")) stay(0, 1);
     if (!strcmp(what, "stuck")) stuck();
     if (!strcmp(what, "compute")) compute();
     if (!strcmp(what, "yield")) yield(atol(word[2]));

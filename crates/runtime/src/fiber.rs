@@ -266,6 +266,12 @@ impl std::ops::Deref for FiberRef {
     }
 }
 
+impl Fiber {
+    /// Where in the record they lie, for debuggers.
+    pub(crate) const ID: usize = std::mem::offset_of!(Self, id);
+    pub(crate) const NAME: usize = std::mem::offset_of!(Self, name);
+}
+
 impl FiberRef {
     /// The fiber whose code is running; `None` on an OS thread.
     #[inline(always)]

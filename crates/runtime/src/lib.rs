@@ -36,6 +36,7 @@ not_under_loom! {
     pub mod action;
     mod clock;
     mod deadlock;
+    mod debugger;
     mod fiber;
     pub mod fork;
     pub mod futex;

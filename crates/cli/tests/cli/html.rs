@@ -101,7 +101,7 @@ fn the_page_shows_the_programs_fibers() {
         all.find(|fiber| fiber["name"] == name).unwrap_or_else(|| panic!("no {name} in {list}"))
     };
     for (name, waits) in
-        [("reader", "read of descriptor "), ("locker", "mutex 0x"), ("joiner", "join of fiber ")]
+        [("reader", "read of descriptor "), ("locker", "mutex 0x"), ("joiner", "join of fiber 3")]
     {
         let fiber = named(name);
         assert_eq!(fiber["state"], "waiting", "{fiber}");

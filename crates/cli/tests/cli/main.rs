@@ -4,6 +4,7 @@
 mod check;
 mod children;
 mod conformance;
+mod debugging;
 mod dump;
 mod fallback;
 mod hogs;

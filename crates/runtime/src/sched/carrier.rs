@@ -104,6 +104,10 @@ impl Listed for Carrier {
 }
 
 impl Carrier {
+    /// Where in it they lie, for debuggers.
+    pub(crate) const RUNNING: usize = std::mem::offset_of!(Self, running);
+    pub(crate) const THREAD: usize = std::mem::offset_of!(Self, thread_id);
+
     pub(super) fn new() -> Self {
         Self {
             context: UnsafeCell::new(Context::empty(0)),

@@ -150,6 +150,7 @@ pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
     })?;
     let runtime: &'static Runtime = Box::leak(Box::new(built));
     replace(runtime);
+    crate::debugger::keep();
     crate::overflow::install();
     if runtime.settings.preempt {
         crate::preempt::install(runtime.settings.preempt_signal);
