@@ -88,11 +88,15 @@ static void *computes(void *arg) {
     return arg;
 }
 
+__attribute__((noinline)) static void stop_computing(void) {
+    done = 1;
+}
+
 // One that computes until another has run.
 static void compute(void) {
     pthread_t thread = start(computes, "hog");
     while (!about_to) sched_yield();
-    done = 1;
+    stop_computing();
     pthread_join(thread, 0);
 }
 

@@ -65,6 +65,8 @@ class Layout:
             at = in_c(lambda: int(gdb.parse_and_eval(f"(unsigned long)&{SYMBOL}")))
         except gdb.error as error:
             raise gdb.GdbError(f"no fibers here: there is no symbol {SYMBOL} ({error})") from error
+        if gdb.selected_thread() is None:
+            raise gdb.GdbError("no fibers here: there is neither a process nor a core file")
         magic, version = struct.unpack("<8sQ", read(at, 16))
         if magic != b"timestop" or version != VERSION:
             raise gdb.GdbError(f"this script is not for this timestop: {magic!r}, version {version}")

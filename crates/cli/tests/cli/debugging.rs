@@ -102,6 +102,32 @@ fn gdb_sees_the_fibers_of_a_live_process() {
     assert!(text(&run.stderr).contains("there is no fiber 99"), "{}", text(&run.stderr));
 }
 
+/// Its registers lie where the signal has found them, not where it called.
+#[test]
+fn gdb_sees_where_a_fiber_was_preempted() {
+    let program = program("compute");
+    let mut command = gdb(&[
+        "set breakpoint pending on",
+        "break stop_computing",
+        "run",
+        "echo <list>\\n",
+        "info fibers",
+        "fiber apply 2 bt",
+        "echo <end>\\n",
+        "kill",
+    ]);
+    command.arg("--args").arg(env!("CARGO_BIN_EXE_timestop"));
+    command.args(["run", "--workers", "1"]).arg(&program.path).args(&program.arguments);
+    let run = output(&mut command);
+    let said = text(&run.stdout);
+    let said = part(&said, "<list>\n", "<end>\n");
+    assert_eq!(listed(said)["hog"], (2, "queued".to_owned()), "{said}");
+    assert!(
+        said.contains("in computes (") && said.contains("timestop_fiber::switch::start"),
+        "{said}"
+    );
+}
+
 #[test]
 fn gdb_sees_the_fibers_in_a_core_file() {
     let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("procfs");
