@@ -19,7 +19,10 @@
 use crate::sync::{AtomicU64, Ordering};
 
 /// Words of an event.
+#[cfg(not(loom))]
 pub(crate) const WORDS: usize = 7;
+#[cfg(loom)]
+pub(crate) const WORDS: usize = 2;
 /// An event.
 pub(crate) type Words = [u64; WORDS];
 
@@ -121,7 +124,7 @@ mod loom_tests {
 
     use super::*;
 
-    /// Two writers of two events each, in a ring of two, and a reader: every event that was not counted as lost
+    /// A writer of two events, one of one, in a ring of two, and a reader: every event that was not counted as lost
     /// is read once, whole, and each writer's in their order.
     #[test]
     fn loom_events_are_read_once_and_whole() {
@@ -131,8 +134,9 @@ mod loom_tests {
                 .map(|writer| {
                     let ring = Arc::clone(&ring);
                     thread::spawn(move || {
-                        ring.push([10 * writer; WORDS]);
-                        ring.push([10 * writer + 1; WORDS]);
+                        for event in 0..writer {
+                            ring.push([10 * writer + event; WORDS]);
+                        }
                     })
                 })
                 .collect();
@@ -148,7 +152,7 @@ mod loom_tests {
                 writer.join().expect("writers do not panic");
             }
             take(&ring);
-            assert_eq!(read.len() as u64 + ring.take_lost(), 4);
+            assert_eq!(read.len() as u64 + ring.take_lost(), 3);
             for writer in 1..=2 {
                 let own: Vec<_> = read.iter().filter(|event| **event / 10 == writer).collect();
                 assert!(own.is_sorted_by(|one, other| one < other), "{read:?}");
