@@ -62,6 +62,12 @@ impl Housekeeper {
         }
     }
 
+    /// Whether somebody wants the thread.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
     /// Whether this process has the thread, or it is about to begin.
     #[must_use]
     pub fn is_there(&self) -> bool {

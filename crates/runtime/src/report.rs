@@ -141,9 +141,10 @@ pub fn end_by(signal: i32) {
 }
 
 /// Has the sink called with [`Kind::End`] and waits until it was, for so many nanoseconds at most. Safe
-/// in a signal handler. Without the thread that calls it: nothing.
+/// in a signal handler. Where nobody has asked for the thread that calls it: nothing.
 pub fn tell_end(patience: u64) {
-    if !THREAD.is_there() {
+    // It may be about to be made: a program can be shorter than that.
+    if !THREAD.is_wanted() {
         return;
     }
     END.store(TELL, Ordering::Release);

@@ -176,11 +176,25 @@ impl Carrier {
     ///
     /// In the runtime, on the fiber itself; `next` is ours to run.
     pub(super) fn leave_fiber(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
+        // Out of line as a whole: a call here would have every switch keep its arguments for afterwards.
+        if trace::is_on() {
+            self.leave_fiber_traced(from, next, after);
+        } else {
+            self.switch_from(from, next, after);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_fiber_traced(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
+        trace::switch(self, Some((from, after.left())), next);
+        self.switch_from(from, next, after);
+    }
+
+    #[inline(always)]
+    fn switch_from(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
         self.left.set(from.as_pointer());
         self.after.set(after);
-        if trace::is_on() {
-            trace::switch(self, Some((from, after.left())), next);
-        }
         let from_context = from.context.get();
         let (to, to_fs) = match next {
             Some(fiber) => (self.prepare(fiber), fiber.pthread()),
