@@ -174,6 +174,35 @@ static SLAB_COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Numbers given to slots so far.
 static GROW: Lock<usize> = Lock::new(0);
 
+/// Where a debugger finds all slots: addresses of the slabs and of their number, what one takes, and the
+/// offsets of its fields.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Map {
+    slabs: &'static [Slab; MAX_SLABS],
+    count: &'static AtomicUsize,
+    slab: usize,
+    base: usize,
+    slots: usize,
+    class: usize,
+    used: usize,
+    smallest: usize,
+    record: usize,
+}
+
+/// The map of this process.
+pub const MAP: Map = Map {
+    slabs: &SLABS,
+    count: &SLAB_COUNT,
+    slab: size_of::<Slab>(),
+    base: std::mem::offset_of!(Slab, base),
+    slots: std::mem::offset_of!(Slab, slots),
+    class: std::mem::offset_of!(Slab, class),
+    used: std::mem::offset_of!(Slab, used),
+    smallest: MIN_SLOT,
+    record: RECORD_BYTES,
+};
+
 /// The slabs that exist.
 fn slabs() -> &'static [Slab] {
     &SLABS[..SLAB_COUNT.load(Ordering::Acquire)]

@@ -22,7 +22,7 @@ use std::ffi::{c_char, c_int};
 
 use libc::{pid_t, posix_spawn_file_actions_t, posix_spawnattr_t, termios, winsize};
 use timestop_fiber::{current, library, slab};
-use timestop_runtime::{FiberRef, fork as runtime};
+use timestop_runtime::{FiberRef, fork as runtime, trace};
 
 use crate::call::{self, Sysno};
 use crate::{credentials, real, signal, system_call, trace};
@@ -308,6 +308,9 @@ macro_rules! exec {
         /// As libc's.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> c_int {
+            if !call::is_in_vfork_child() {
+                trace::before_exec();
+            }
             signal::with_kernel_mask(|| {
                 // SAFETY: as the caller vouches.
                 unsafe { $real()($($argument),*) }

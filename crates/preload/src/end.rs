@@ -9,7 +9,7 @@ use timestop_hooks::call;
 use timestop_report as report;
 
 extern "C" fn unloaded() {
-    report::write_stats();
+    report::at_end();
 }
 
 #[used]
@@ -21,7 +21,7 @@ static UNLOADED: extern "C" fn() = unloaded;
 pub(crate) extern "C" fn _exit(status: c_int) -> ! {
     // A child of `vfork` has its parent's memory. And handlers may call this: nothing is allocated here.
     if !call::is_in_vfork_child() {
-        report::write_stats_elsewhere();
+        report::at_end_elsewhere();
     }
     loop {
         // SAFETY: ends the process.

@@ -14,9 +14,9 @@ mod end;
 mod front;
 mod settings;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -120,10 +120,27 @@ fn tell() {
     if !settings::is_off("TIMESTOP_DUMP_ON_QUIT") {
         report::dump_on_quit();
     }
+    if let Some(file) = settings::value("TIMESTOP_TRACE") {
+        start_trace(file);
+    }
+    if let Some(address) = settings::value("TIMESTOP_HTML") {
+        report::answer_page(&address.to_string_lossy());
+    }
     let Some(seconds) = settings::value("TIMESTOP_STATS") else { return };
     let seconds: u64 = seconds.to_string_lossy().parse().unwrap_or(0);
     let file = settings::value("TIMESTOP_STATS_FILE").map(PathBuf::from);
     report::keep_stats((seconds > 0).then(|| Duration::from_secs(seconds)), file);
+}
+
+fn start_trace(file: &OsStr) {
+    let limit = settings::number("TIMESTOP_TRACE_LIMIT");
+    let limit = limit.map_or(report::TRACE_LIMIT, |megabytes| (megabytes as u64) << 20);
+    // Whose variables these are; another process has a file of its own.
+    let owner = settings::number("TIMESTOP_TRACE_PROCESS").unwrap_or(0) as u32;
+    if let Err(error) = report::start_trace(Path::new(file), limit, owner) {
+        let file = file.to_string_lossy();
+        let _ = writeln!(io::stderr(), "timestop: no trace in {file}: {error}");
+    }
 }
 
 /// Fibers cannot run here.

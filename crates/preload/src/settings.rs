@@ -105,8 +105,16 @@ pub(crate) fn number(name: &str) -> Option<usize> {
 }
 
 /// What `run` has set for this program alone.
-const ONCE: [&str; 4] =
-    ["TIMESTOP_PRELOAD=", "TIMESTOP_CHILDREN=", "TIMESTOP_STATS=", "TIMESTOP_STATS_FILE="];
+const ONCE: [&str; 8] = [
+    "TIMESTOP_PRELOAD=",
+    "TIMESTOP_CHILDREN=",
+    "TIMESTOP_STATS=",
+    "TIMESTOP_STATS_FILE=",
+    "TIMESTOP_TRACE=",
+    "TIMESTOP_TRACE_PROCESS=",
+    "TIMESTOP_TRACE_LIMIT=",
+    "TIMESTOP_HTML=",
+];
 
 /// Takes ourselves out of the environment: `path` out of `LD_PRELOAD`, where others stay as they are,
 /// and what was set for this program.

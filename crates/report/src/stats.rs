@@ -15,15 +15,12 @@ use timestop_runtime::{fork, is_started, report, signal, stats, sys};
 use crate::raw::Stderr;
 use crate::symbols::{Frame, Symbols};
 use crate::trim::trim;
-use crate::{text, unwind};
+use crate::{end, text, unwind};
 
 /// Call sites that are told, of each kind.
 const MOST: usize = 5;
 /// How often the tables for walking stacks are looked after: libraries come late.
 const TICK: u64 = 1_000_000_000;
-
-/// How long an end waits for what is to be told.
-const PATIENCE: u64 = 5_000_000_000;
 
 /// Where and how often statistics are written.
 #[derive(Debug)]
@@ -40,7 +37,7 @@ static PLAN: OnceLock<Plan> = OnceLock::new();
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// Has statistics written when the process ends by a signal of whoever wants it to end, and `every` so
-/// often if that is given; [`write_stats`] is for its other ends. Once, when the runtime has started.
+/// often if that is given; [`crate::at_end`] is for its other ends. Once, when the runtime has started.
 pub fn keep_stats(every: Option<Duration>, file: Option<PathBuf>) {
     let every = every.map_or(0, |every| u64::try_from(every.as_nanos()).unwrap_or(u64::MAX));
     let now = sys::now();
@@ -51,18 +48,12 @@ pub fn keep_stats(every: Option<Duration>, file: Option<PathBuf>) {
     unwind::prepare(); // not at the first tick: what happens before it has a place too
     sites::count();
     report::tick_every(TICK);
-    for (number, end) in [
-        (libc::SIGTERM, (|| report::end_by(libc::SIGTERM)) as fn()),
-        (libc::SIGINT, || report::end_by(libc::SIGINT)),
-        (libc::SIGHUP, || report::end_by(libc::SIGHUP)),
-    ] {
-        timestop_hooks::signal::replace_default(number, end);
-    }
+    end::tell();
 }
 
 /// Writes statistics to where [`keep_stats`] has said; does nothing where that was not called, or in a
 /// process without fibers of its own.
-pub fn write_stats() {
+pub(crate) fn write_stats() {
     let Some(plan) = PLAN.get() else { return };
     if !is_started() || fork::is_young() {
         return;
@@ -78,13 +69,6 @@ pub fn write_stats() {
             .open(path)
             .and_then(|mut file| file.write_all(&page)),
     };
-}
-
-/// As [`write_stats`], by another OS thread: safe in a signal handler.
-pub fn write_stats_elsewhere() {
-    if PLAN.get().is_some() && !fork::is_young() {
-        report::tell_end(PATIENCE);
-    }
 }
 
 /// A second or so has passed.

@@ -15,6 +15,7 @@ use crate::sched::Carrier;
 use crate::sched::state::State;
 use crate::sync::{AtomicU64, Ordering};
 use crate::timer::Timer;
+use crate::trace::{self, Traced};
 
 /// What stands in a run queue: a fiber, or a task that becomes one when it first runs.
 #[derive(Debug)]
@@ -231,6 +232,7 @@ pub struct Fiber {
     holds: std::sync::atomic::AtomicU32,
     pub(crate) timer: Timer,
     pub(crate) waiting: Waiting,
+    pub(crate) traced: Traced,
     /// A name of up to 31 bytes, zero-terminated.
     name: [AtomicU64Plain; 4],
     /// Words for whoever stands above: an adopted thread's join state, its name.
@@ -262,6 +264,12 @@ impl std::ops::Deref for FiberRef {
         // SAFETY: records are never unmapped, and are written through cells and atomics only.
         unsafe { self.0.as_ref() }
     }
+}
+
+impl Fiber {
+    /// Where in the record they lie, for debuggers.
+    pub(crate) const ID: usize = std::mem::offset_of!(Self, id);
+    pub(crate) const NAME: usize = std::mem::offset_of!(Self, name);
 }
 
 impl FiberRef {
@@ -366,10 +374,13 @@ impl FiberRef {
         fiber.asked.store(false, Ordering::Relaxed);
         fiber.borrowed.store(false, Ordering::Relaxed);
         fiber.waiting.since.store(0, Ordering::Relaxed);
+        fiber.traced.clear();
         for word in &fiber.user {
             word.set(0);
         }
-        fiber.set_name(b"");
+        for word in &fiber.name {
+            word.store(0, Ordering::Relaxed);
+        }
         fiber.alive.store(true, Ordering::Release);
         fiber
     }
@@ -398,6 +409,9 @@ impl FiberRef {
         for (eight, word) in bytes.chunks_exact(8).zip(&self.name) {
             let eight = eight.try_into().expect("a chunk of eight");
             word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+        }
+        if trace::is_on() {
+            trace::named(self);
         }
     }
 
@@ -626,6 +640,21 @@ impl Name {
     #[must_use]
     pub const fn empty() -> Self {
         Self([0; 32])
+    }
+
+    /// As words, in order.
+    pub(crate) fn words(self) -> [u64; 4] {
+        let (eights, _) = self.0.as_chunks::<8>();
+        std::array::from_fn(|index| u64::from_ne_bytes(eights[index]))
+    }
+
+    /// What [`words`](Self::words) has made.
+    pub(crate) fn from_words(words: [u64; 4]) -> Self {
+        let mut bytes = [0; 32];
+        for (eight, word) in bytes.chunks_exact_mut(8).zip(words) {
+            eight.copy_from_slice(&word.to_ne_bytes());
+        }
+        Self(bytes)
     }
 
     /// The bytes before the terminating zero.

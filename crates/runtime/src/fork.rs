@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::{block, current, switch};
 
-use crate::{FiberRef, futex, offload, own, reactor, sched, sites, sys};
+use crate::{FiberRef, futex, offload, own, reactor, sched, sites, sys, trace};
 
 /// In the child, before its first new fiber.
 static YOUNG: AtomicBool = AtomicBool::new(false);
@@ -82,6 +82,7 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     unsafe { sites::reset() };
     // SAFETY: as above.
     unsafe { offload::reset() };
+    trace::after_fork();
     sys::register_membarrier();
     let caller = FiberRef::current();
     for fiber in crate::signal::live_fibers() {
@@ -118,6 +119,7 @@ fn start_the_rest() -> io::Result<()> {
     let workers = || sched::runtime().workers.iter().filter(|worker| worker.carrier().is_none());
     let crew = on_carriers_block(|| sched::crew::Crew::gather(workers().count()))?;
     YOUNG.store(false, Ordering::Release);
+    trace::grow_up();
     if FiberRef::current().is_some() {
         // From here on the fiber's mask is its own matter: carriers take every signal.
         let none = 0_u64;

@@ -151,8 +151,10 @@ pub struct Wait {
     /// Whether a signal ends the wait. Cancelling and the fiber's deadline never do: code that waits
     /// for a lock has no error path for them.
     pub breakable: bool,
-    /// For reports.
+    /// For reports, with what it says of the reason: the address, if nothing else is known.
     pub reason: Reason,
+    /// See above.
+    pub argument: u64,
     /// A place kept from an earlier wait, or 0.
     pub ticket: u64,
 }
@@ -167,6 +169,8 @@ impl Wait {
             deadline: None,
             breakable: false,
             reason,
+            // The two lowest bits tell the queues of one object apart.
+            argument: (address & !3) as u64,
             ticket: 0,
         }
     }
@@ -262,16 +266,9 @@ fn wait_in(
         return Some(Outcome::Woken);
     };
     let woken = || waiter.is_woken();
-    let outcome = wait_listed(fiber, what.reason, what.argument(), what.deadline, false, woken);
+    let outcome = wait_listed(fiber, what.reason, what.argument, what.deadline, false, woken);
     let withdrawn = outcome != Outcome::Woken && !withdraw_and(waiter, |_| {});
     Some(if withdrawn { outcome } else { Outcome::Woken })
-}
-
-impl Wait {
-    /// What reports say of it. The two lowest bits tell the queues of one object apart.
-    fn argument(&self) -> u64 {
-        (self.address & !3) as u64
-    }
 }
 
 /// Waits for the others of a round, or completes it.
@@ -314,7 +311,7 @@ pub fn meet(
     }
     match waiter.fiber {
         Some(fiber) => {
-            wait_until(fiber, reason, what.argument(), None, false, || waiter.is_woken());
+            wait_until(fiber, reason, what.argument, None, false, || waiter.is_woken());
         }
         None => {
             sleep_in_kernel(&waiter, None, false);

@@ -12,6 +12,11 @@ macro_rules! not_under_loom {
 
 pub mod ending;
 mod sync;
+#[cfg(loom)]
+#[allow(dead_code)]
+mod trace {
+    mod ring;
+}
 
 #[cfg(loom)]
 #[allow(dead_code)] // the models use a part of each
@@ -31,9 +36,11 @@ not_under_loom! {
     pub mod action;
     mod clock;
     mod deadlock;
+    mod debugger;
     mod fiber;
     pub mod fork;
     pub mod futex;
+    pub mod housekeeper;
     mod monitor;
     mod offload;
     pub mod overflow;
@@ -49,6 +56,7 @@ not_under_loom! {
     mod stats;
     pub mod sys;
     mod timer;
+    pub mod trace;
     mod wait;
 
     pub use deadlock::{Deadlock, outside_wait, set_own_signal};

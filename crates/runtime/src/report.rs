@@ -6,7 +6,6 @@
 //! started by the starter when the first one comes) hands each to the *sink* that the crate above has
 //! set. A report that finds the ring full is dropped: there are others like it.
 
-use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -15,7 +14,8 @@ use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Name};
 use crate::action::{self, Action};
-use crate::{sched, sys};
+use crate::housekeeper::Housekeeper;
+use crate::sys;
 
 /// Return addresses kept of a stack.
 pub const FRAMES: usize = 32;
@@ -117,9 +117,7 @@ static END: AtomicI32 = AtomicI32::new(0);
 const TELL: i32 = -1;
 /// 1 when the end has been told.
 static TOLD: AtomicU32 = AtomicU32::new(0);
-static STARTED: AtomicBool = AtomicBool::new(false);
-/// The process that the thread belongs to: a child of `fork` has none.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
+static THREAD: Housekeeper = Housekeeper::new(c"timestop-report", work);
 /// How many reports found no place.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -143,9 +141,10 @@ pub fn end_by(signal: i32) {
 }
 
 /// Has the sink called with [`Kind::End`] and waits until it was, for so many nanoseconds at most. Safe
-/// in a signal handler. Without the thread that calls it: nothing.
+/// in a signal handler. Where nobody has asked for the thread that calls it: nothing.
 pub fn tell_end(patience: u64) {
-    if !has_thread() {
+    // It may be about to be made: a program can be shorter than that.
+    if !THREAD.is_wanted() {
         return;
     }
     END.store(TELL, Ordering::Release);
@@ -154,6 +153,11 @@ pub fn tell_end(patience: u64) {
     while TOLD.load(Ordering::Acquire) == 0 && sys::now() < until {
         let _ = sys::futex_wait(&TOLD, 0, Some(until));
     }
+}
+
+/// Has the thread that tells what is to be told ready, for [`tell_end`].
+pub fn be_ready() {
+    THREAD.want();
 }
 
 /// Ends the process by a signal, whatever handler or mask there is for it.
@@ -174,38 +178,14 @@ fn die(signal: i32) -> ! {
 
 fn ring() {
     BELL.fetch_add(1, Ordering::Release);
-    let Some(runtime) = sched::started() else { return };
-    if has_thread() {
+    if THREAD.is_there() {
         sys::futex_wake(BELL.as_ptr() as usize, 1);
     } else {
-        runtime.spares.ring(); // the starter makes it
+        THREAD.want();
     }
 }
 
-fn has_thread() -> bool {
-    STARTED.load(Ordering::Acquire) && PROCESS.load(Ordering::Relaxed) == sys::process_id()
-}
-
-/// OS threads of this file: none, or one.
-pub(crate) fn threads() -> usize {
-    usize::from(has_thread())
-}
-
-/// Starts the thread if there is something to tell and none to tell it. The starter's.
-pub(crate) fn start_if_wanted() {
-    if BELL.load(Ordering::Acquire) == 0 || has_thread() {
-        return;
-    }
-    PROCESS.store(sys::process_id(), Ordering::Relaxed);
-    STARTED.store(true, Ordering::Release);
-    // SAFETY: it takes no argument.
-    if unsafe { timestop_fiber::thread::start(main, std::ptr::null_mut()) }.is_err() {
-        STARTED.store(false, Ordering::Release);
-    }
-}
-
-extern "C" fn main(_: *mut c_void) -> *mut c_void {
-    timestop_fiber::thread::begin(c"timestop-report", false);
+fn work() {
     // Reading debug information takes a second of CPU time: what the program does comes first.
     sys::be_nice();
     let mut last_tick = None;

@@ -8,7 +8,7 @@ use timestop_fiber::lock::Lock;
 use crate::deadlock::Deadlock;
 use crate::fiber::FiberRef;
 use crate::report::HogReports;
-use crate::{offload, preempt, report, sched, signal};
+use crate::{housekeeper, offload, preempt, sched, signal};
 
 /// How the runtime is made. Fixed once it has started.
 #[derive(Debug, Clone)]
@@ -112,10 +112,10 @@ fn own_stack() -> Option<Range<usize>> {
     (status == 0).then(|| low as usize..low as usize + bytes)
 }
 
-/// OS threads that are neither carriers nor the program's: template, monitor, starter, the one that
-/// tells the programmer, and those that do work for fibers.
+/// OS threads that are neither carriers nor the program's: template, monitor, starter, those that
+/// tell the programmer, and those that do work for fibers.
 pub(crate) fn housekeepers() -> usize {
-    3 + report::threads() + offload::threads()
+    3 + housekeeper::threads() + offload::threads()
 }
 
 /// Whether the runtime has been started.

@@ -251,6 +251,14 @@ pub(crate) fn map(bytes: usize) -> Option<usize> {
     outcome(unsafe { raw_syscall!(Sysno::mmap, 0, bytes, protection, flags, -1_isize, 0) }).ok()
 }
 
+/// The same, of which the child of a `fork` has a fresh copy.
+pub(crate) fn map_wiped_on_fork(bytes: usize) -> Result<usize, i32> {
+    let memory = map(bytes).ok_or(libc::ENOMEM)?;
+    // SAFETY: a mapping of ours that nobody has.
+    let advised = unsafe { raw_syscall!(Sysno::madvise, memory, bytes, libc::MADV_WIPEONFORK) };
+    outcome(advised).map(|_| memory)
+}
+
 /// `epoll_create1(2)`, close-on-exec, numbered high.
 pub(crate) fn epoll_create() -> Result<Own, i32> {
     // SAFETY: touches no memory.

@@ -1,5 +1,6 @@
 //! How the runtime is set up: by code, by environment, by default.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
@@ -28,6 +29,7 @@ pub struct Config {
     preempt_signal: Option<i32>,
     hogs: Option<HogReports>,
     dump_on_quit: bool,
+    trace: Option<PathBuf>,
 }
 
 impl Config {
@@ -116,6 +118,18 @@ impl Config {
         self
     }
 
+    /// Writes what fibers do from the start on to a file: which one ran where and why it left, what it
+    /// waited for, who woke it. `ui.perfetto.dev` and `chrome://tracing` open it. What is there already is
+    /// overwritten. A child of `fork` that makes fibers writes `FILE.PID`. Default: no.
+    ///
+    /// Cost: 4 MiB of memory a worker, some 100 ns a switch, and an OS thread that writes; a file of half a
+    /// kilobyte for each time that a fiber waits, of 512 MB at most. Where the rings overflow, events are
+    /// lost and counted, in the file and on standard error. Source: Go's `runtime/trace`.
+    pub fn trace(mut self, file: impl Into<PathBuf>) -> Self {
+        self.trace = Some(file.into());
+        self
+    }
+
     /// Starts the runtime with these settings; without effect if it runs already.
     ///
     /// # Errors
@@ -164,12 +178,19 @@ impl Config {
                 None => choice("TIMESTOP_HOG", HOG)?.unwrap_or_default(),
             },
         };
+        if let Some(file) = &self.trace {
+            std::fs::File::create(file)?;
+        }
         timestop_hooks::install();
         runtime::set_asked(crate::packet::answer);
         timestop_report::install();
         runtime::start(settings)?;
         if self.dump_on_quit {
             timestop_report::dump_on_quit();
+        }
+        if let Some(file) = &self.trace {
+            timestop_report::start_trace(file, timestop_report::TRACE_LIMIT, sys::process_id())?;
+            timestop_report::at_exit();
         }
         Ok(())
     }

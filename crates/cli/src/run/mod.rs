@@ -7,11 +7,13 @@
 //! The two processes in one meet in the environment: [`preload`] has the hooks loaded, and each option
 //! is a variable, so that what is run by a shell script can be told as well.
 
+mod page;
 pub(crate) mod preload;
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -46,6 +48,18 @@ pub(crate) struct Args {
     /// Say so at the end of a file instead of on standard error (implies --stats)
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
+    /// Write what fibers do to a file that ui.perfetto.dev and chrome://tracing open
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// End the trace when its file has so many megabytes [default: 512]
+    #[arg(long, value_name = "MB", requires = "trace",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    trace_limit: Option<u32>,
+    /// Show what its fibers do on a live page, at an address of this machine
+    /// [default: 127.0.0.1 and any free port]
+    #[arg(long, value_name = "HOST:PORT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "127.0.0.1:0")]
+    html: Option<SocketAddr>,
     /// Whether SIGQUIT (^\) prints all fibers, and the program goes on; one that handles or ignores it
     /// keeps it
     #[arg(long, value_name = "WHETHER", value_enum, num_args = 0..=1, require_equals = true,
@@ -105,7 +119,24 @@ fn command(args: &Args) -> Result<Command, Refusal> {
         command.env("TIMESTOP_STATS", seconds.to_string());
     }
     if let Some(file) = &args.stats_file {
-        command.env("TIMESTOP_STATS_FILE", writable(file)?);
+        command.env("TIMESTOP_STATS_FILE", writable(file, "--stats-file")?);
+    }
+    if let Some(file) = &args.trace {
+        let path = writable(file, "--trace")?;
+        let emptied = OpenOptions::new().write(true).truncate(true).open(&path);
+        emptied.map_err(|error| failure("--trace", file, &error))?;
+        // The program has our number.
+        let process = std::process::id().to_string();
+        command.env("TIMESTOP_TRACE", path).env("TIMESTOP_TRACE_PROCESS", process);
+    }
+    if let Some(limit) = args.trace_limit {
+        command.env("TIMESTOP_TRACE_LIMIT", limit.to_string());
+    }
+    // Last: nothing after it is refused.
+    if let Some(address) = args.html {
+        let told = page::start(address, &args.program);
+        let told = told.map_err(|text| Refusal { status: FAILED, text })?;
+        command.env("TIMESTOP_HTML", told);
     }
     Ok(command)
 }
@@ -126,13 +157,14 @@ fn start_of(args: &Args, program: &Program) -> Command {
 }
 
 /// The whole path of a file that can be written to; the program may go to another folder.
-fn writable(file: &Path) -> Result<PathBuf, Refusal> {
+fn writable(file: &Path, option: &str) -> Result<PathBuf, Refusal> {
     let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     match OpenOptions::new().append(true).create(true).open(&path) {
         Ok(_) => Ok(path),
-        Err(error) => Err(Refusal {
-            status: FAILED,
-            text: format!("--stats-file {}: {error}", file.display()),
-        }),
+        Err(error) => Err(failure(option, file, &error)),
     }
+}
+
+fn failure(option: &str, file: &Path, error: &io::Error) -> Refusal {
+    Refusal { status: FAILED, text: format!("{option} {}: {error}", file.display()) }
 }

@@ -6,8 +6,8 @@
 //! scales: ten thousand sleeping requests are ten thousand sleeping fibers.
 //!
 //! Where to look: [`accept`] takes connections, [`connection`] is the life of one, [`http`] the
-//! protocol and its limits, [`routes`] decides who answers ([`files`] or [`demo`]), [`drain`] is
-//! how it ends.
+//! protocol and its limits, [`routes`] decides who answers ([`files`], [`demo`], or [`live`] for a
+//! program under `timestop run --html`), [`drain`] is how it ends.
 
 mod accept;
 mod connection;
@@ -15,6 +15,7 @@ mod demo;
 mod drain;
 mod files;
 mod http;
+pub(crate) mod live;
 mod routes;
 
 use std::{
@@ -50,11 +51,20 @@ pub(crate) struct Args {
     drain_timeout: Duration,
 }
 
+/// What a server shows.
+#[derive(Debug)]
+enum What {
+    /// The demonstration, and a directory if there is one.
+    Demonstration(Option<Root>),
+    /// Another program's fibers.
+    Program(live::Program),
+}
+
 /// Everything the fibers of one server share.
 #[derive(Debug)]
 struct Server {
     listener: TcpListener,
-    root: Option<Root>,
+    what: What,
     limits: Limits,
     drain: Drain,
 }
@@ -77,7 +87,7 @@ fn start(args: Args) -> Result<ExitCode, String> {
         .map_err(|error| format!("cannot tell the listening address: {error}"))?;
     let server = Arc::new(Server {
         listener,
-        root,
+        what: What::Demonstration(root),
         limits: Limits {
             idle: args.idle_timeout,
             header: args.header_timeout,

@@ -1,13 +1,17 @@
 //! Who answers: the method is judged first, then the path picks the demonstration or the files.
 
 use super::{
-    Server, demo, files,
+    Server, What, demo, files,
     http::{Method, Request, Response, Status},
 };
 
 /// Answers a request whose body has been read.
 pub(super) fn answer(server: &Server, request: &Request) -> Response {
-    let route = Route::of(server, request);
+    let root = match &server.what {
+        What::Demonstration(root) => root.as_ref(),
+        What::Program(program) => return program.answer(request),
+    };
+    let route = Route::of(root, request);
     let allow = match route {
         Route::Demo(name) if demo::is_action(name) => "POST, OPTIONS",
         _ => "GET, HEAD, OPTIONS",
@@ -41,8 +45,8 @@ enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    fn of(server: &'a Server, request: &'a Request) -> Self {
-        match (request.path.as_str(), &server.root) {
+    fn of(root: Option<&'a files::Root>, request: &'a Request) -> Self {
+        match (request.path.as_str(), root) {
             ("/demo", _) => Self::ToPage,
             ("/demo/", _) | ("/", None) => Self::Page,
             (path, root) => match (path.strip_prefix("/demo/"), root) {

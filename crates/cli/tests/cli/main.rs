@@ -4,9 +4,11 @@
 mod check;
 mod children;
 mod conformance;
+mod debugging;
 mod dump;
 mod fallback;
 mod hogs;
+mod html;
 mod lab;
 mod limits;
 mod preemption;
@@ -14,3 +16,4 @@ mod run;
 mod serve;
 mod stats;
 mod support;
+mod trace;

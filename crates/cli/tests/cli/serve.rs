@@ -3,7 +3,7 @@
 //! Nothing here waits by sleeping. A test waits for an event (an answer, a line on stderr, the end
 //! of the process) until a deadline so generous that only a hang exceeds it.
 
-mod client;
+pub(crate) mod client;
 mod demo;
 mod ending;
 mod files;

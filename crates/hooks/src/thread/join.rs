@@ -37,7 +37,12 @@ fn join(fiber: FiberRef, result: *mut *mut c_void, deadline: Option<u64>, wait: 
             _ if !wait => return libc::EBUSY,
             now => {
                 let key = state.as_ptr() as usize;
-                let wait = Wait { deadline, breakable: true, ..Wait::on(key, Reason::Join) };
+                let wait = Wait {
+                    deadline,
+                    breakable: true,
+                    argument: fiber.id(),
+                    ..Wait::on(key, Reason::Join)
+                };
                 let waited = futex::wait(wait, || state.load(Ordering::Acquire) == now, || {});
                 match waited.outcome {
                     Some(Outcome::TimedOut) => return libc::ETIMEDOUT,

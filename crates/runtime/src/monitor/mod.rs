@@ -38,7 +38,7 @@ use crate::preempt::{self, Why};
 use crate::reactor::descriptor;
 use crate::report::{self, HogReports};
 use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on, worker};
-use crate::{clock, deadlock, sites, sys};
+use crate::{clock, deadlock, sites, sys, trace};
 
 /// How often the monitor looks, in nanoseconds.
 const TICK: u64 = 1_000_000;
@@ -418,6 +418,7 @@ fn hand_off(runtime: &Runtime, worker: &'static Worker, carrier: &Carrier, now: 
     if carrier.lease.retake() {
         if let Some(fiber) = fiber {
             sites::handed_off(fiber, carrier.thread_id());
+            trace::handed_off(worker, carrier, fiber, now);
         }
         worker.counters.handed_off();
         spare::hand_over(worker, spare);

@@ -135,6 +135,11 @@ impl Detached {
         self.told.store(false, Relaxed);
     }
 
+    /// Since when it has been without a worker.
+    pub(crate) fn since(&self) -> u64 {
+        self.since.load(Relaxed)
+    }
+
     /// When to look at it next.
     pub(super) fn next(&self) -> u64 {
         self.next.load(Relaxed)

@@ -61,6 +61,11 @@ impl Backlog {
         self.high.load(Ordering::SeqCst) == 0 && !self.is_waiting()
     }
 
+    /// How many wait here.
+    pub(crate) fn len(&self) -> usize {
+        self.high.load(Ordering::Relaxed) + self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Queues a fiber that is not of normal priority.
     pub(super) fn push(&self, item: *mut Runnable, priority: Priority) {
         let mut lists = self.lists.lock();

@@ -24,7 +24,8 @@ use crate::fiber::{Fiber, FiberRef};
 use crate::monitor::Detached;
 use crate::own::Own;
 use crate::preempt::{Request, Why};
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::trace::{self, Left};
 
 /// What to do with the fiber that was left, once its stack is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,20 @@ pub(super) enum After {
     Recycle,
 }
 
+impl After {
+    /// The same for those who look on.
+    fn left(self) -> Left {
+        match self {
+            Self::Nothing | Self::Park => Left::Waits,
+            Self::Requeue | Self::Behind => Left::Yielded,
+            Self::Scattered => Left::Chance,
+            Self::MadeWay => Left::MadeWay,
+            Self::SliceOver => Left::SliceOver,
+            Self::Recycle => Left::Ended,
+        }
+    }
+}
+
 /// A carrier. Never freed.
 #[derive(Debug)]
 pub(crate) struct Carrier {
@@ -57,6 +72,8 @@ pub(crate) struct Carrier {
     /// The fiber that runs here; null in the loop. Release and Acquire: who sees a fiber sees `stat` and
     /// `thread_id` too.
     pub(super) running: AtomicPtr<Fiber>,
+    /// While events are kept: since when `running` runs.
+    pub(crate) since: AtomicU64,
     left: Cell<*mut Fiber>,
     after: Cell<After>,
     /// `/proc/self/task/TID/stat`.
@@ -87,12 +104,17 @@ impl Listed for Carrier {
 }
 
 impl Carrier {
+    /// Where in it they lie, for debuggers.
+    pub(crate) const RUNNING: usize = std::mem::offset_of!(Self, running);
+    pub(crate) const THREAD: usize = std::mem::offset_of!(Self, thread_id);
+
     pub(super) fn new() -> Self {
         Self {
             context: UnsafeCell::new(Context::empty(0)),
             lease: Lease::new(),
             parker: Parker::new(),
             running: AtomicPtr::new(std::ptr::null_mut()),
+            since: AtomicU64::new(0),
             left: Cell::new(std::ptr::null_mut()),
             after: Cell::new(After::Nothing),
             stat: Cell::new(Own::NONE),
@@ -154,6 +176,23 @@ impl Carrier {
     ///
     /// In the runtime, on the fiber itself; `next` is ours to run.
     pub(super) fn leave_fiber(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
+        // Out of line as a whole: a call here would have every switch keep its arguments for afterwards.
+        if trace::is_on() {
+            self.leave_fiber_traced(from, next, after);
+        } else {
+            self.switch_from(from, next, after);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_fiber_traced(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
+        trace::switch(self, Some((from, after.left())), next);
+        self.switch_from(from, next, after);
+    }
+
+    #[inline(always)]
+    fn switch_from(&self, from: FiberRef, next: Option<FiberRef>, after: After) {
         self.left.set(from.as_pointer());
         self.after.set(after);
         let from_context = from.context.get();
@@ -176,6 +215,9 @@ impl Carrier {
 
     /// Goes from the loop to a fiber; comes back when a fiber leaves to the loop.
     pub(super) fn run(&self, fiber: FiberRef) {
+        if trace::is_on() {
+            trace::switch(self, None, Some(fiber));
+        }
         let own = self.context.get();
         let to = self.prepare(fiber);
         // SAFETY: written when the carrier started.
@@ -227,6 +269,9 @@ impl Carrier {
             After::Nothing => {}
             After::Park => {
                 if !left.state.publish() {
+                    if trace::is_on() {
+                        trace::woken(self.lease.worker(), left, None);
+                    }
                     self.queue(left);
                 }
             }

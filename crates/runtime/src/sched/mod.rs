@@ -50,7 +50,7 @@ use crate::reactor::Reactor;
 use crate::stats::Counters;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::timer::Wheel;
-use crate::{Settings, sys};
+use crate::{Settings, sys, trace};
 
 /// Everything there is one of.
 #[derive(Debug)]
@@ -150,6 +150,7 @@ pub(crate) fn start(settings: Settings, here: bool) -> io::Result<()> {
     })?;
     let runtime: &'static Runtime = Box::leak(Box::new(built));
     replace(runtime);
+    crate::debugger::keep();
     crate::overflow::install();
     if runtime.settings.preempt {
         crate::preempt::install(runtime.settings.preempt_signal);
@@ -355,7 +356,11 @@ pub(crate) fn with_worker<R>(body: impl FnOnce(Option<&'static Worker>) -> R) ->
 #[inline]
 pub fn unpark(fiber: FiberRef) {
     if fiber.state.unpark() {
-        with_worker(|worker| match FiberRef::current() {
+        with_worker(|worker| {
+            if trace::is_on() {
+                trace::woken(worker, fiber, FiberRef::current());
+            }
+            match FiberRef::current() {
             Some(waker) if waker.goes_on.load(Ordering::Relaxed) != 0 => {
                 waker.woke_at.set(sys::now());
                 enqueue(worker, fiber.as_runnable());
@@ -363,6 +368,7 @@ pub fn unpark(fiber: FiberRef) {
                 runtime().monitor.nudge();
             }
             _ => schedule(worker, fiber.as_runnable()),
+            }
         });
     }
 }
@@ -386,7 +392,13 @@ fn weigh_wait(fiber: FiberRef) {
 
 /// The same from a carrier's loop or the monitor, whose worker is known: at the end of its queue.
 pub(crate) fn unpark_on(worker: Option<&Worker>, fiber: FiberRef) {
-    if fiber.state.unpark() && enqueue(worker, fiber.as_runnable()) && worker.is_some() {
+    if !fiber.state.unpark() {
+        return;
+    }
+    if trace::is_on() {
+        trace::woken(worker, fiber, None);
+    }
+    if enqueue(worker, fiber.as_runnable()) && worker.is_some() {
         notify(); // of another priority: not in the queue that the caller looks at
     }
 }
@@ -551,6 +563,9 @@ pub fn create(stack: usize, start: Start) -> io::Result<FiberRef> {
 pub fn launch(fiber: FiberRef) {
     with_worker(|worker| {
         worker.map_or(&runtime().counters, |worker| &worker.counters).spawned();
+        if trace::is_on() {
+            trace::woken(worker, fiber, FiberRef::current());
+        }
         schedule(worker, fiber.as_runnable());
     });
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use timestop_fiber::switch;
 
 use super::{Carrier, Worker, runtime, wake_carrier};
-use crate::{FiberRef, sys};
+use crate::{FiberRef, sys, trace};
 
 /// Spares that are kept ready at least, for so many workers.
 pub(super) fn wanted(workers: usize) -> usize {
@@ -132,7 +132,9 @@ pub fn retire(fiber: FiberRef) -> Result<(), NoCarrier> {
         let spare = runtime().spares.take();
         match (carrier.lease.enter(), spare) {
             (Some(worker), Some(spare)) => {
-                carrier.detached.begin(sys::now(), carrier.cpu_time());
+                let now = sys::now();
+                carrier.detached.begin(now, carrier.cpu_time());
+                trace::handed_off(worker, carrier, fiber, now);
                 runtime().detached.fetch_add(1, Ordering::Relaxed);
                 carrier.lease.give_up();
                 hand_over(worker, spare);
@@ -174,7 +176,7 @@ pub(super) extern "C" fn starter_main(_: *mut c_void) -> *mut c_void {
     let (spares, carriers) = (&runtime.spares, &runtime.carriers);
     loop {
         let heard = spares.listen();
-        crate::report::start_if_wanted();
+        crate::housekeeper::start_wanted();
         let look_again = crate::offload::tend();
         let mut failed = false;
         while spares.are_few() && carriers.living() < runtime.settings.carriers && !failed {

@@ -39,7 +39,7 @@ const SHARE: usize = 32;
 /// A worker.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(super) index: u32,
+    pub(crate) index: u32,
     pub(super) queue: CachePadded<RunQueue<Runnable>>,
     /// The fiber woken last: it runs next, on the slice of who woke it.
     pub(super) lifo: AtomicPtr<Runnable>,

@@ -24,4 +24,5 @@ mod stress;
 mod support;
 mod sync;
 mod sync_crates;
+mod tracing;
 mod unwinding;

@@ -8,6 +8,7 @@
 mod work;
 
 use std::{
+    borrow::Cow,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -18,10 +19,10 @@ use timestop::{FiberInfo, FiberState};
 use super::http::{Response, Status};
 
 /// The page, its styles and scripts included.
-const PAGE: &str = include_str!("page.html");
+pub(super) const PAGE: &str = include_str!("page.html");
 
 const MAX_MILLISECONDS: u64 = 600_000;
-const MAX_LISTED: u64 = 10_000;
+pub(super) const MAX_LISTED: u64 = 10_000;
 
 /// Fibers started by the page and not ended yet.
 static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -50,9 +51,14 @@ pub(super) fn is_action(name: &str) -> bool {
 const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; script-src 'unsafe-inline'; \
                       style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 
-/// The page. The two cross-origin policies give it finer clocks.
+/// The page of the demonstration.
 pub(super) fn page() -> Response {
-    Response::new(Status::OK, "text/html; charset=utf-8", PAGE.as_bytes())
+    html(PAGE.as_bytes())
+}
+
+/// A page that needs nothing from outside. The two cross-origin policies give it finer clocks.
+pub(super) fn html(page: impl Into<Cow<'static, [u8]>>) -> Response {
+    Response::new(Status::OK, "text/html; charset=utf-8", page)
         .with("Cache-Control", "no-cache")
         .with("Content-Security-Policy", POLICY)
         .with("Cross-Origin-Opener-Policy", "same-origin")
@@ -191,9 +197,9 @@ fn describe(fiber: &FiberInfo) -> serde_json::Value {
 }
 
 /// The query of a request to `/demo/path`.
-struct Query<'a> {
-    path: &'a str,
-    text: &'a str,
+pub(super) struct Query<'a> {
+    pub(super) path: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl Query<'_> {
@@ -202,7 +208,12 @@ impl Query<'_> {
     }
 
     /// The number called `name`, not above `most`. Names nobody asks for are passed over.
-    fn number(&self, name: &str, default: Option<u64>, most: u64) -> Result<u64, String> {
+    pub(super) fn number(
+        &self,
+        name: &str,
+        default: Option<u64>,
+        most: u64,
+    ) -> Result<u64, String> {
         let mut values = self
             .text
             .split('&')

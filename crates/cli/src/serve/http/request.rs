@@ -24,6 +24,10 @@ pub(in crate::serve) struct Request {
     pub(in crate::serve) keep_alive: bool,
     pub(in crate::serve) expects_continue: bool,
     pub(in crate::serve) body: Framing,
+    /// Whom the client believes to talk to.
+    pub(in crate::serve) host: Option<String>,
+    /// Whose page asks, where a page does.
+    pub(in crate::serve) origin: Option<String>,
     pub(in crate::serve) conditions: Conditions,
 }
 
@@ -136,8 +140,10 @@ fn read_field(field: &Header<'_>, request: &mut Request, seen: &mut Seen) -> Res
             {
                 return Err(bad("malformed Host"));
             }
+            request.host = text(field)?;
         }
         5 if is("Range") => request.conditions.range = text(field)?,
+        6 if is("Origin") => request.origin = text(field)?,
         6 if is("Expect") => {
             if !text(field)?.is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
                 return Err(Failure::refused(

@@ -8,18 +8,18 @@ use std::{
 use super::DEADLINE;
 
 /// A connection to the server.
-pub(super) struct Client(BufReader<TcpStream>);
+pub(crate) struct Client(BufReader<TcpStream>);
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     fields: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("the deadline is not zero");
         stream.set_write_timeout(Some(DEADLINE)).expect("the deadline is not zero");
@@ -27,14 +27,14 @@ impl Client {
     }
 
     /// Sends these bytes.
-    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.0.get_mut().write_all(bytes.as_ref()).expect("the server reads");
         self
     }
 
     /// Sends a request of that first line (`GET /path`), with further fields, each ended by CR LF.
-    pub(super) fn request(&mut self, line: &str, fields: &str) -> &mut Self {
-        self.send(format!("{line} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"))
+    pub(crate) fn request(&mut self, line: &str, fields: &str) -> &mut Self {
+        self.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"))
     }
 
     /// Reads an answer; its body too, unless told that there is none.
@@ -62,22 +62,22 @@ impl Client {
     }
 
     /// Reads an answer.
-    pub(super) fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         self.read(true)
     }
 
     /// Reads an answer to HEAD.
-    pub(super) fn head(&mut self) -> Answer {
+    pub(crate) fn head(&mut self) -> Answer {
         self.read(false)
     }
 
     /// A GET and its answer.
-    pub(super) fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.request(&format!("GET {path}"), "").answer()
     }
 
     /// Waits until the server closes; nothing else may come.
-    pub(super) fn closed(mut self) {
+    pub(crate) fn closed(mut self) {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).expect("the server closes in an orderly way");
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
@@ -95,12 +95,12 @@ impl Client {
 
 impl Answer {
     /// The value of a field.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         str::from_utf8(&self.body).expect("the body is text")
     }
 }
