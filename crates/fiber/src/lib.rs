@@ -7,6 +7,7 @@
 //! - [`mod@switch`]: from one computation to another.
 //! - [`current`]: the thread-local word by which the running code finds its fiber.
 //! - [`fault`]: what is not as expected, on request.
+//! - [`next_definition`]: libc's own definition of what is hooked.
 //! - [`lock`]: a one-word mutex for runtime code, which must not use what is hooked.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
@@ -21,6 +22,7 @@ pub mod fault;
 mod libc_private;
 pub mod library;
 pub mod lock;
+mod next;
 pub mod slab;
 pub mod switch;
 mod sys;
@@ -28,6 +30,7 @@ mod template;
 pub mod thread;
 
 pub use check::{OLDEST_GLIBC, Unsupported};
+pub use next::next_definition;
 
 /// Checks this machine and its libc, and learns the layout of thread-local storage. Idempotent; one
 /// caller at a time. Starts one OS thread that sleeps for ever.
