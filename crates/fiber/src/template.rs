@@ -151,9 +151,12 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
     let block = unsafe {
         std::hint::black_box(libc::malloc as unsafe extern "C" fn(usize) -> *mut c_void)(100)
     };
+    record.allocated = !block.is_null();
+    // From glibc 2.42 on the cache is made by the first `free`.
+    // SAFETY: allocated above.
+    unsafe { libc::free(block) };
     // SAFETY: as above.
     unsafe { errno.write_volatile(number) };
-    record.allocated = !block.is_null();
     let mut found = 0;
     for (index, &old) in before.iter().enumerate().take(words) {
         if word(index) != old && found < record.malloc_changed.len() {
@@ -161,8 +164,6 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
             found += 1;
         }
     }
-    // SAFETY: allocated above.
-    unsafe { libc::free(block) };
 
     let words = record.header / 4;
     // SAFETY: `struct pthread` of this thread.
