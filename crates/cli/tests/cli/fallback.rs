@@ -11,7 +11,7 @@ fn reason(fault: Fault) -> &'static str {
         Fault::Fsgsbase => "instructions that set the thread pointer",
         Fault::ShadowStacks => "expected no shadow stacks",
         Fault::Kernel => "expected Linux 5.11 or later (epoll_pwait2), found 5.4.0",
-        Fault::Glibc => "expected glibc 2.34 or later, found 2.31",
+        Fault::Glibc => "expected glibc 2.31 or later, found 2.30",
         Fault::PthreadCreate => "expected libc's function pthread_create, found none",
         Fault::TlsStaticInfo => "expected libc's function _dl_get_tls_static_info, found none",
         Fault::CtypeInit => "expected libc's function __ctype_init, found none",
