@@ -9,6 +9,7 @@ mod fallback;
 mod hogs;
 mod lab;
 mod limits;
+mod package;
 mod preemption;
 mod run;
 mod serve;
