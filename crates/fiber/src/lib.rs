@@ -5,6 +5,7 @@
 //! - [`block`]: the TLS block at the top of each, made from the [`template`]'s image.
 //! - [`library`]: what a library that is loaded later adds to the blocks.
 //! - [`mod@switch`]: from one computation to another.
+//! - [`condition`]: where a condition variable keeps its attributes.
 //! - [`current`]: the thread-local word by which the running code finds its fiber.
 //! - [`fault`]: what is not as expected, on request.
 //! - [`next_definition`]: libc's own definition of what is hooked.
@@ -17,6 +18,7 @@ compile_error!(
 
 pub mod block;
 mod check;
+pub mod condition;
 pub mod current;
 pub mod fault;
 mod libc_private;
@@ -54,6 +56,7 @@ pub fn init() -> Result<(), Unsupported> {
 fn learn() -> Result<(), Unsupported> {
     fault::choose()?;
     check::machine()?;
+    condition::learn()?;
     block::init()?;
     check::round_trip()
 }
