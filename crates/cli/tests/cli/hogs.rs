@@ -4,7 +4,7 @@ use crate::support::{Program, text};
 
 /// Two threads that compute share a worker, until the program reads on its own stderr what it was told of them; with an
 /// argument, until others have waited for a while. Prints what stderr has got.
-pub(crate) const HUNTERS: &str = r#"
+const HUNTERS: &str = r#"
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>

@@ -6,8 +6,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::hogs::HUNTERS;
-use crate::support::{Program, output, source, text};
+use crate::support::{output, source, text};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -74,13 +73,6 @@ fn works(program: &Path) {
         format!("timestop {VERSION}\n")
     );
     serves(Command::new(program).args(["run", "python3"]).current_dir("/"));
-    // Without debug information of its own it tells a program's.
-    let hunters = Program::c_text(HUNTERS, &["-g"]);
-    let mut run = Command::new(program);
-    run.arg("run").arg(&hunters.path).envs([("TIMESTOP_WORKERS", "1"), ("TIMESTOP_HOG", "warn")]);
-    let told = done(&mut run);
-    assert!(told.contains("\n    hunts_for_treasure  "), "function and line: {told}");
-    assert!(!told.contains("libtimestop_preload"), "{told}");
 }
 
 #[test]
