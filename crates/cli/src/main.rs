@@ -3,9 +3,10 @@
 //! A subcommand is a module with `Args` (what clap parses) and `run` (what it does); nothing else
 //! lives here.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod check;
 mod lab;
@@ -33,6 +34,9 @@ enum Command {
     /// One run of one measurement, in a process of its own
     #[command(name = "lab-subject", hide = true)]
     LabSubject(lab::subject::Args),
+    /// Write the manual pages of this program into a folder: for packages
+    #[command(hide = true)]
+    Man { folder: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -42,5 +46,12 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Lab(args) => lab::run(args),
         Command::LabSubject(args) => lab::subject::run(args),
+        Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), &folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("timestop: {}: {error}", folder.display());
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -291,16 +291,19 @@ pub unsafe fn carry_malloc(from: usize, to: usize) {
     }
 }
 
-/// Sets the `malloc` caches of a block to "none": what an OS thread starts with.
+/// Sets the `malloc` caches of a block to "none": what an OS thread starts with. That is not zero in every
+/// release of glibc.
 ///
 /// # Safety
 ///
 /// `fs` is a whole block that nobody runs on.
 pub unsafe fn clear_malloc(fs: usize) {
-    let words = layout().template.malloc_words;
-    for below in words.into_iter().filter(|below| *below != 0) {
+    let template = &layout().template;
+    let image_fs = layout().image + template.used;
+    for below in template.malloc_words.into_iter().filter(|below| *below != 0) {
+        let none = read(image_fs - below);
         // SAFETY: libc's static TLS, as above.
-        unsafe { ((fs - below) as *mut usize).write(0) };
+        unsafe { ((fs - below) as *mut usize).write(none) };
     }
 }
 

@@ -47,8 +47,8 @@ fn unless(holds: bool, expected: &str, found: impl Into<String>) -> Result<(), U
 /// Bit 1 of `AT_HWCAP2`: the kernel lets user code set the thread pointer.
 const HWCAP2_FSGSBASE: u64 = 2;
 
-/// The oldest release of glibc on which fibers run: libpthread and libdl are part of libc there.
-pub const OLDEST_GLIBC: (u32, u32) = (2, 34);
+/// The oldest release of glibc on which fibers run.
+pub const OLDEST_GLIBC: (u32, u32) = (2, 31);
 
 /// The processor, the kernel and glibc.
 pub(crate) fn machine() -> Result<(), Unsupported> {
@@ -72,7 +72,7 @@ pub(crate) fn machine() -> Result<(), Unsupported> {
     let version = unsafe { libc::gnu_get_libc_version() };
     // SAFETY: which is a C string.
     let version = unsafe { std::ffi::CStr::from_ptr(version) };
-    let version = fault::instead(Fault::Glibc, version.to_string_lossy(), "2.31".into());
+    let version = fault::instead(Fault::Glibc, version.to_string_lossy(), "2.30".into());
     let (major, minor) = OLDEST_GLIBC;
     let expected = format!("glibc {major}.{minor} or later");
     unless(numbers(&version) >= OLDEST_GLIBC, &expected, version)

@@ -51,6 +51,8 @@ faults! {
     CtypeInit = "__ctype_init",
     /// libc has no such symbol.
     TlsDestructors = "__call_tls_dtors",
+    /// No word of a condition variable that holds its attributes.
+    Condition = "condition",
     /// No memory for the template thread.
     TemplateMemory = "template-memory",
     /// No template thread.

@@ -5,8 +5,10 @@
 //! - [`block`]: the TLS block at the top of each, made from the [`template`]'s image.
 //! - [`library`]: what a library that is loaded later adds to the blocks.
 //! - [`mod@switch`]: from one computation to another.
+//! - [`condition`]: where a condition variable keeps its attributes.
 //! - [`current`]: the thread-local word by which the running code finds its fiber.
 //! - [`fault`]: what is not as expected, on request.
+//! - [`next_definition`]: libc's own definition of what is hooked.
 //! - [`lock`]: a one-word mutex for runtime code, which must not use what is hooked.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
@@ -16,11 +18,13 @@ compile_error!(
 
 pub mod block;
 mod check;
+pub mod condition;
 pub mod current;
 pub mod fault;
 mod libc_private;
 pub mod library;
 pub mod lock;
+mod next;
 pub mod slab;
 pub mod switch;
 mod sys;
@@ -28,6 +32,7 @@ mod template;
 pub mod thread;
 
 pub use check::{OLDEST_GLIBC, Unsupported};
+pub use next::next_definition;
 
 /// Checks this machine and its libc, and learns the layout of thread-local storage. Idempotent; one
 /// caller at a time. Starts one OS thread that sleeps for ever.
@@ -51,6 +56,7 @@ pub fn init() -> Result<(), Unsupported> {
 fn learn() -> Result<(), Unsupported> {
     fault::choose()?;
     check::machine()?;
+    condition::learn()?;
     block::init()?;
     check::round_trip()
 }

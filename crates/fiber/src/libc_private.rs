@@ -1,11 +1,12 @@
 //! The libc functions that a fiber's birth and death need and that no header declares.
 //!
-//! Looked up once, at start: `dlsym` may allocate, which must never happen later.
+//! Looked up once, at start.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::transmute;
+use std::ptr::NonNull;
 
-use crate::{Unsupported, fault};
+use crate::{Unsupported, fault, next_definition};
 
 /// Entry of an OS thread.
 pub(crate) type ThreadStart = extern "C" fn(*mut c_void) -> *mut c_void;
@@ -33,17 +34,11 @@ pub(crate) struct LibcPrivate {
     pub(crate) rseq_offset: isize,
 }
 
-/// The next definition of `name` after the object that holds this code.
 fn lookup(name: &'static CStr) -> Result<*mut c_void, Unsupported> {
-    // SAFETY: the name is a C string.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
-    if symbol.is_null() || fault::hides(name) {
-        return Err(Unsupported::new(
-            format!("libc's function {}", name.to_string_lossy()),
-            "none".to_owned(),
-        ));
-    }
-    Ok(symbol)
+    next_definition(name).filter(|_| !fault::hides(name)).map(NonNull::as_ptr).ok_or_else(|| {
+        let expected = format!("libc's function {}", name.to_string_lossy());
+        Unsupported::new(expected, "none".to_owned())
+    })
 }
 
 impl LibcPrivate {

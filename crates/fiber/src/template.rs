@@ -28,7 +28,8 @@ pub(crate) struct Template {
     /// `[low, high)`: where its stack and block lie; words that point there must be relocated.
     pub(crate) low: usize,
     pub(crate) high: usize,
-    /// Bytes of static TLS below the thread pointer that loaded modules use.
+    /// Bytes of static TLS below the thread pointer that loaded modules use; and from glibc 2.41 on the
+    /// area of restartable sequences, which lies beneath theirs and which the kernel reads and writes.
     pub(crate) used: usize,
     /// Bytes of static TLS below the thread pointer in all: used, and room for later `dlopen`s.
     pub(crate) reserved: usize,
@@ -124,7 +125,7 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
 
     let mut modules = Modules {
         fs,
-        used: 0,
+        used: record.used,
         last: 0,
         libc_tls: 0,
         libc_tls_bytes: 0,
@@ -152,9 +153,12 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
     let block = unsafe {
         std::hint::black_box(libc::malloc as unsafe extern "C" fn(usize) -> *mut c_void)(100)
     };
+    record.allocated = !block.is_null();
+    // From glibc 2.42 on the cache is made by the first `free`.
+    // SAFETY: allocated above.
+    unsafe { libc::free(block) };
     // SAFETY: as above.
     unsafe { errno.write_volatile(number) };
-    record.allocated = !block.is_null();
     let mut found = 0;
     for (index, &old) in before.iter().enumerate().take(words) {
         if word(index) != old && found < record.malloc_changed.len() {
@@ -162,8 +166,6 @@ extern "C" fn experiment(argument: *mut c_void) -> *mut c_void {
             found += 1;
         }
     }
-    // SAFETY: allocated above.
-    unsafe { libc::free(block) };
 
     let words = record.header / 4;
     // SAFETY: `struct pthread` of this thread.
@@ -227,7 +229,7 @@ impl Template {
             stack_top: stack + room,
             fs: 0,
             header: 0,
-            used: 0,
+            used: usize::try_from(-private.rseq_offset).unwrap_or(0),
             modules: 0,
             other: (switch::thread_pointer(), sys::thread_id()),
             tid_offsets: [0; 2],

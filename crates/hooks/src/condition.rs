@@ -16,6 +16,7 @@
 use std::ffi::c_int;
 
 use libc::{clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
+use timestop_fiber::condition::{self, MONOTONIC, SHARED};
 use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{FiberRef, Outcome, Reason, is_started};
 
@@ -34,11 +35,6 @@ real! {
     fn real_broadcast: unsafe extern "C" fn(Condition) -> c_int = c"pthread_cond_broadcast";
 }
 
-/// `__wrefs` in glibc's `struct __pthread_cond_s`, and its two attribute bits.
-const REFERENCES: usize = 36;
-const SHARED: u32 = 1;
-const MONOTONIC: u32 = 2;
-
 /// Words of a fiber's record: the condition on which it timed out last, and its place there.
 const TIMED_OUT_ON: usize = 10;
 const TICKET: usize = 11;
@@ -49,10 +45,10 @@ fn key(condition: Condition) -> usize {
 
 /// # Safety
 ///
-/// `condition` is initialised.
+/// `condition` is initialised, and the runtime has started.
 unsafe fn attributes(condition: Condition) -> u32 {
     // SAFETY: as the caller vouches; the two bits never change.
-    unsafe { waiting::field(condition, REFERENCES) }
+    unsafe { waiting::field(condition, condition::attributes()) }
 }
 
 /// Whether the table serves this wait.
@@ -61,10 +57,10 @@ unsafe fn attributes(condition: Condition) -> u32 {
 ///
 /// Both are initialised.
 unsafe fn is_ours(condition: Condition, mutex: Mutex) -> bool {
+    // SAFETY: as the caller vouches, and it has started.
+    let shared = || unsafe { attributes(condition) } & SHARED != 0;
     // SAFETY: as the caller vouches.
-    let shared = unsafe { attributes(condition) } & SHARED != 0;
-    // SAFETY: as the caller vouches.
-    is_started() && !(shared && unsafe { mutex::is_shared(mutex) })
+    is_started() && !(shared() && unsafe { mutex::is_shared(mutex) })
 }
 
 /// Waits in the table.

@@ -21,7 +21,6 @@
 
 use std::arch::naked_asm;
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use timestop_fiber::library;
 
@@ -29,6 +28,7 @@ use crate::{call, real};
 
 real! {
     fn real_dlopen: unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void = c"dlopen";
+    fn real_dlsym: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void = c"dlsym";
 }
 
 /// Room for what one `dlopen` may bring: modules of its dependencies, and what glibc adds.
@@ -90,28 +90,11 @@ pub unsafe extern "C" fn dlopen(path: *const c_char, mode: c_int) -> *mut c_void
     )
 }
 
-/// libc's `dlsym`: found by the one function of its kind that is not hooked.
-fn real_dlsym() -> usize {
-    static REAL: AtomicUsize = AtomicUsize::new(0);
-    let known = REAL.load(Ordering::Relaxed);
-    if known != 0 {
-        return known;
-    }
-    // The version in which libdl became part of libc: the oldest that we run on.
-    // SAFETY: both are C strings.
-    let found = unsafe { libc::dlvsym(libc::RTLD_NEXT, c"dlsym".as_ptr(), c"GLIBC_2.34".as_ptr()) };
-    if found.is_null() {
-        std::process::abort();
-    }
-    REAL.store(found as usize, Ordering::Relaxed);
-    found as usize
-}
-
 extern "C" fn before_dlsym() -> usize {
     if !call::is_in_vfork_child() {
         library::loaded();
     }
-    real_dlsym()
+    real_dlsym() as usize
 }
 
 /// See `dlsym(3)`.

@@ -1,8 +1,10 @@
 //! libc's own definitions of what is hooked, for the cases that are libc's: looked up all at once
-//! and early, because `dlsym` may allocate.
+//! and early, for a look-up takes the dynamic linker's lock.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use timestop_fiber::next_definition;
 
 /// One symbol of libc's.
 #[derive(Debug)]
@@ -30,13 +32,10 @@ impl Real {
 
     #[cold]
     fn look_up(&self) -> usize {
-        // SAFETY: the name is a C string.
-        let symbol: *mut c_void = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-        if symbol.is_null() {
-            std::process::abort();
-        }
-        self.address.store(symbol as usize, Ordering::Relaxed);
-        symbol as usize
+        let Some(symbol) = next_definition(self.name) else { std::process::abort() };
+        let symbol = symbol.as_ptr() as usize;
+        self.address.store(symbol, Ordering::Relaxed);
+        symbol
     }
 }
 

@@ -54,10 +54,15 @@ static LOADED: extern "C" fn() = loaded;
 
 /// Whether the program is a Python or Ruby with a global lock: its fibers only fight for the lock on a
 /// second worker, unless one of them computes without it.
+///
+/// A free-threaded Python has the functions about the lock too. Only there a count of references in two
+/// parts has to be merged, by a function that every extension module for it calls: it is there to stay.
 fn has_global_lock() -> bool {
     // SAFETY: looks up names of the program.
     let find = |name: &CStr| unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    !find(c"PyGILState_Check").is_null() || !find(c"rb_thread_call_without_gvl").is_null()
+    let has = |name| !find(name).is_null();
+    has(c"PyGILState_Check") && !has(c"_Py_MergeZeroLocalRefcount")
+        || has(c"rb_thread_call_without_gvl")
 }
 
 /// What the environment asks for.

@@ -16,7 +16,7 @@ use super::{Refusal, code, privileges};
 /// The name that glibc's dynamic linker gives itself.
 const LINKER: &str = "ld-linux-x86-64.so.2";
 /// Releases of glibc on which the test suite has been run.
-const TESTED: RangeInclusive<(u32, u32)> = (2, 36)..=(2, 36);
+const TESTED: RangeInclusive<(u32, u32)> = (2, 31)..=(2, 43);
 
 /// Why the hooks could not be loaded into a program, or would break it, as far as its own file tells.
 pub(crate) fn refuse(program: &Program, preload: &Path) -> Result<(), Refusal> {

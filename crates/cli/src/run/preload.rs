@@ -8,21 +8,24 @@ use std::path::{Path, PathBuf};
 
 use crate::check::Refusal;
 
-/// Its name, in the folder of this program or in `deps` beside it.
+/// Its name.
 const NAME: &str = "libtimestop_preload.so";
+/// Where it may be, from the folder of this program: where cargo keeps the one that it built with the
+/// program, beside it, and where packages install it.
+const FOLDERS: [&str; 3] = ["deps", ".", "../lib/timestop"];
 /// What separates the entries of `LD_PRELOAD`, and what the dynamic linker replaces in them.
 const NOT_IN_A_LIST: &[u8] = b": $";
 
-/// The shared object beside this program.
+/// The shared object that belongs to this program. The place is found from the program's own, so that
+/// what was unpacked anywhere works.
 pub(crate) fn find() -> Result<PathBuf, Refusal> {
     let program = env::current_exe()
         .map_err(|error| Refusal::unable(format!("where is this program? {error}")))?;
     let folder = program.parent().unwrap_or(Path::new("/"));
-    // Cargo keeps the one that it built with this program in `deps`; an installed one lies beside.
-    let places = [folder.join("deps").join(NAME), folder.join(NAME)];
-    let path = places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+    let places = FOLDERS.map(|name| folder.join(name).join(NAME));
+    let path = places.into_iter().find_map(|path| path.canonicalize().ok()).ok_or_else(|| {
         Refusal::unable(format!(
-            "{NAME} is not beside {}: install both together",
+            "{NAME} is neither beside {} nor in ../lib/timestop from there: install both together",
             program.display()
         ))
     })?;

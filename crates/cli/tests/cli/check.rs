@@ -120,6 +120,27 @@ fn a_python_with_a_global_lock_gets_one_worker_and_a_reserve() {
 }
 
 #[test]
+fn a_free_threaded_python_has_no_reserve() {
+    // It has the functions of a Python with a lock, and one more.
+    let named = |names: &[&str]| {
+        let functions = names.iter().map(|name| format!("void {name}(void) {{}}\n"));
+        let thread = "#include <pthread.h>\nstatic void *f(void *a) { return a; }\n\
+                      int main(void) { pthread_t t; return pthread_create(&t, 0, f, 0); }\n";
+        Program::c_text(&(functions.collect::<String>() + thread), &["-rdynamic"])
+    };
+    let cpus = std::thread::available_parallelism().expect("Linux tells").get();
+    let lock = named(&["PyGILState_Check"]);
+    let free = named(&["PyGILState_Check", "_Py_MergeZeroLocalRefcount"]);
+    for (program, has_lock) in [(lock, true), (free, false)] {
+        let stderr = text(&output(&mut program.run_with(&["--stats"])).stderr);
+        assert!(stderr.contains(&format!(", for {cpus} worker")), "{stderr}");
+        assert_eq!(stderr.contains("in reserve\n"), has_lock && cpus > 1, "{stderr}");
+        let stdout = text(&check(&program.path).stdout);
+        assert_eq!(stdout.contains("global interpreter lock"), has_lock, "{stdout}");
+    }
+}
+
+#[test]
 fn a_program_that_holds_the_crate_is_told_so() {
     let stdout = text(&check(env!("CARGO_BIN_EXE_timestop")).stdout);
     assert!(stdout.contains("holds the crate timestop"), "{stdout}");

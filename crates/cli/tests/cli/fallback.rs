@@ -11,11 +11,12 @@ fn reason(fault: Fault) -> &'static str {
         Fault::Fsgsbase => "instructions that set the thread pointer",
         Fault::ShadowStacks => "expected no shadow stacks",
         Fault::Kernel => "expected Linux 5.11 or later (epoll_pwait2), found 5.4.0",
-        Fault::Glibc => "expected glibc 2.34 or later, found 2.31",
+        Fault::Glibc => "expected glibc 2.31 or later, found 2.30",
         Fault::PthreadCreate => "expected libc's function pthread_create, found none",
         Fault::TlsStaticInfo => "expected libc's function _dl_get_tls_static_info, found none",
         Fault::CtypeInit => "expected libc's function __ctype_init, found none",
         Fault::TlsDestructors => "expected libc's function __call_tls_dtors, found none",
+        Fault::Condition => "expected a word of a condition variable that holds its attributes",
         Fault::TemplateMemory => "expected memory for the template thread, found out of memory",
         Fault::TemplateThread => "expected a thread for the template, found Resource temporarily",
         Fault::Header => "expected a thread header of 704 to 8192 bytes, found 64 bytes",
@@ -47,12 +48,11 @@ fn falls_back(program: &Program, plain: &str, fault: Fault) {
     let [stdout, stderr] = [&fibers.stdout, &fibers.stderr].map(|bytes| text(bytes));
     assert!(fibers.status.success(), "{fault:?}: {}\n{stdout}\n{stderr}", fibers.status);
     assert_eq!(stdout, plain, "{fault:?}");
-    let lines: Vec<_> = stderr.lines().collect();
+    // Python 3.12 and later warn of a fork.
+    let ours = |line: &&str| line.starts_with("timestop: ");
+    let lines: Vec<_> = stderr.lines().filter(ours).collect();
     assert_eq!(lines.len(), 1, "{fault:?}: {stderr}");
-    assert!(
-        lines[0].starts_with("timestop: ") && lines[0].contains(reason(fault)),
-        "{fault:?}: {stderr}"
-    );
+    assert!(lines[0].contains(reason(fault)), "{fault:?}: {stderr}");
     assert!(lines[0].ends_with("; running on plain threads"), "{fault:?}: {stderr}");
 
     let mut strict = timestop_run();

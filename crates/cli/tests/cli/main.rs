@@ -11,6 +11,7 @@ mod hogs;
 mod html;
 mod lab;
 mod limits;
+mod package;
 mod preemption;
 mod run;
 mod serve;

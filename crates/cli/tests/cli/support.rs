@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// How long a program may take before it counts as hung.
 const DEADLINE: Duration = Duration::from_secs(180);
 
+/// Where `dlopen` is before glibc 2.34.
+const LIBRARY: &str = "-ldl";
+
 /// `timestop run`, to which a program and its arguments are still to be added.
 pub(crate) fn timestop_run() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_timestop"));
@@ -41,13 +44,15 @@ impl Program {
     fn c_file(source: &Path, flags: &[&str]) -> Self {
         let flags: Vec<&str> =
             ["-std=c11", "-Wall", "-Wextra"].iter().chain(flags).copied().collect();
-        Self::compile("cc", &flags, |cc| cc.arg(source).spawn())
+        Self::compile("cc", &flags, |cc| cc.arg(source).arg(LIBRARY).spawn())
     }
 
     /// A program of `tests/programs` in C++, built with the system's compiler.
     pub(crate) fn cpp(name: &str) -> Self {
         let source = source(&format!("programs/{name}.cpp"));
-        Self::compile("c++", &["-std=c++17", "-Wall", "-Wextra"], |cc| cc.arg(source).spawn())
+        Self::compile("c++", &["-std=c++17", "-Wall", "-Wextra"], |cc| {
+            cc.arg(source).arg(LIBRARY).spawn()
+        })
     }
 
     /// As [`c_text`](Self::c_text), but a shared object.
@@ -60,7 +65,8 @@ impl Program {
         use std::io::Write;
         let flags: Vec<_> = ["-std=c11"].iter().chain(flags).copied().collect();
         Self::compile("cc", &flags, |compiler| {
-            let mut child = compiler.args(["-x", "c", "-"]).stdin(Stdio::piped()).spawn()?;
+            let mut child =
+                compiler.args(["-x", "c", "-", LIBRARY]).stdin(Stdio::piped()).spawn()?;
             child.stdin.take().expect("piped").write_all(text.as_bytes())?;
             Ok(child)
         })
@@ -186,7 +192,7 @@ impl Program {
     }
 }
 
-fn source(name: &str) -> PathBuf {
+pub(crate) fn source(name: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
     tests.canonicalize().expect("the repository has it").join(name)
 }
