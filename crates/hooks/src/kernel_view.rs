@@ -14,9 +14,9 @@ use std::ffi::{c_int, c_long, c_ulong, c_void};
 use libc::{cpu_set_t, gid_t, pid_t, sched_param, uid_t};
 
 use crate::call::{self, Sysno, answer, fail};
+use crate::ptrace::is_by_tracer;
 use crate::system_call;
 use crate::thread::about::gettid;
-use crate::trace::is_by_tracer;
 
 /// A word of a fiber's record: 1 if it is bound.
 const BOUND: usize = 7;

@@ -24,6 +24,7 @@ pub mod once;
 pub mod opened;
 pub mod poll;
 pub mod process;
+pub mod ptrace;
 pub mod real;
 pub mod rwlock;
 pub mod semaphore;
@@ -31,7 +32,6 @@ pub mod signal;
 pub mod socket;
 pub mod thread;
 pub mod time;
-pub mod trace;
 mod waiting;
 
 use timestop_runtime::FiberRef;
@@ -62,7 +62,7 @@ pub fn install() {
         socket::LINKED,
         thread::LINKED,
         time::LINKED,
-        trace::LINKED,
+        ptrace::LINKED,
     ] {
         std::hint::black_box(family);
     }
@@ -81,8 +81,8 @@ pub fn install() {
     semaphore::look_up();
     signal::look_up_all();
     thread::look_up();
-    trace::look_up();
-    trace::look_around();
+    ptrace::look_up();
+    ptrace::look_around();
     signal::install();
 }
 

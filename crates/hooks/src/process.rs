@@ -25,7 +25,7 @@ use timestop_fiber::{current, library, slab};
 use timestop_runtime::{FiberRef, fork as runtime, trace};
 
 use crate::call::{self, Sysno};
-use crate::{credentials, real, signal, system_call, trace};
+use crate::{credentials, ptrace, real, signal, system_call};
 
 pub mod atfork;
 pub mod shell;
@@ -107,7 +107,7 @@ pub extern "C" fn fork() -> pid_t {
         // SAFETY: plain libc.
         return unsafe { real_fork()() };
     }
-    trace::before_fork();
+    ptrace::before_fork();
     let handlers = atfork::registered();
     handlers.prepare();
     let process = duplicate();
@@ -150,7 +150,7 @@ pub extern "C" fn vfork() -> pid_t {
 }
 
 extern "C" fn begin_vfork() {
-    trace::before_fork();
+    ptrace::before_fork();
     let wears = call::fiber();
     current::set_lent(true);
     if let Some(fiber) = call::fiber_of_any_kind() {
