@@ -567,15 +567,22 @@ fn sigwait_takes_signals_from_outside() {
 fn wait_for_three_signals() -> i32 {
     mask(libc::SIG_BLOCK, libc::SIGTERM);
     let mut waiting = Vec::new();
+    let (blocks, blocked) = channel();
     for _ in 0..3 {
-        let (_, receiver) = fiber(|| {
+        let blocks = blocks.clone();
+        let (_, receiver) = fiber(move || {
             mask(libc::SIG_BLOCK, libc::SIGTERM);
+            blocks.send(()).expect("it is awaited");
             let mut signal = 0;
             // SAFETY: room for a number.
             let status = unsafe { libc::sigwait(&set_of(libc::SIGTERM), &raw mut signal) };
             (status, signal)
         });
         waiting.push(receiver);
+    }
+    // A fiber that was made without a hook begins with nothing blocked, and would be ended.
+    for _ in 0..3 {
+        blocked.recv().expect("each blocks it");
     }
     let mut seen = 0;
     for _ in 0..3 {

@@ -403,7 +403,7 @@ fn preempt(
     fiber.set_slice_used(watch.used());
     let tell = over
         && settings.hogs == HogReports::Warn
-        && !fiber.told.swap(true, Ordering::Relaxed);
+        && !fiber.told.load(Ordering::Relaxed);
     let why = if over { Why::Slice } else { Why::Turn };
     preempt::request(carrier, fiber, why, tell);
     true

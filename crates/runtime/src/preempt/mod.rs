@@ -266,7 +266,9 @@ fn interrupted(fiber: FiberRef, registers: &mut [libc::greg_t; 23]) {
     }
     let pc = registers[libc::REG_RIP as usize] as usize;
     let sp = registers[libc::REG_RSP as usize] as usize;
-    if tell {
+    // Said here and not where it is asked for: the signal may come too late, and the fiber is to be told of
+    // when it next does.
+    if tell && !fiber.told.swap(true, Ordering::Relaxed) {
         let bp = registers[libc::REG_RBP as usize] as usize;
         report::held(fiber, carrier.thread_id(), Registers { ip: pc, sp, bp }, stack_of(fiber));
     }
