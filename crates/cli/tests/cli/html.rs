@@ -69,7 +69,11 @@ fn until<T>(what: &str, mut get: impl FnMut() -> Option<T>) -> T {
 }
 
 fn fibers(client: &mut Client, query: &str) -> Value {
-    let answer = client.get(&format!("/demo/fibers{query}"));
+    // On a busy machine it may not answer within the page's patience.
+    let answer = until("it answers", || {
+        let answer = client.get(&format!("/demo/fibers{query}"));
+        (answer.status != 503).then_some(answer)
+    });
     assert_eq!(answer.status, 200, "{}", answer.text());
     serde_json::from_slice(&answer.body)
         .unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
@@ -156,12 +160,22 @@ fn pages_of_others_are_refused() {
     assert!(own.ip().is_loopback());
 }
 
+/// A signal that stops a process reaches its threads one by one.
+fn are_stopped(process: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it lives");
+    tasks.map(|task| task.expect("a thread").path().join("stat")).all(|stat| {
+        let text = std::fs::read_to_string(stat).unwrap_or_default();
+        text.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
+}
+
 #[test]
 fn a_program_that_is_stopped_does_not_answer_but_the_page_does() {
     let running = Running::start("stay");
     let mut client = running.client();
     known_fibers(&mut client);
     running.signal(Signal::STOP);
+    until("all of its threads are stopped", || are_stopped(running.child.id()).then_some(()));
     let answer = client.get("/demo/fibers");
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("does not answer"), "{}", answer.text());
