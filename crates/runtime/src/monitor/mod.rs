@@ -166,7 +166,7 @@ impl Monitor {
         }
         let waits = Waits::now(runtime);
         if runtime.reserve.is_kept() {
-            self.muster.look(&runtime.reserve, &self.watches, (runs, waits.anybody()), now);
+            self.muster.look(&runtime.reserve, &self.watches, (runs > 0, waits.anybody()), now);
         }
         if waits.anybody() {
             self.make_way(waits, now);
