@@ -17,7 +17,7 @@ use crate::sched::reserve::Reserve;
 use crate::sys;
 
 const SPAN: u64 = 200 * TICK;
-const TRIAL: u64 = 10 * TICK;
+const TRIAL: u64 = 20 * TICK;
 const STINT: u64 = 500 * TICK;
 /// A trial that showed nothing is repeated after a span, then two, … and so many at last.
 const SPANS_AT_MOST: u64 = 16;
@@ -26,8 +26,8 @@ const SPANS_AT_MOST: u64 = 16;
 const BUSY: u64 = 90;
 const SOME: u64 = 30;
 const MOST: u64 = 70;
-/// … and what is much more than one CPU, in hundredths.
-const MORE_THAN_ONE: u64 = 140;
+/// … and what is much more than one CPU, in hundredths. (Fibers that only run into a lock use half of a second one.)
+const MORE_THAN_ONE: u64 = 165;
 
 #[derive(Debug)]
 pub(super) struct Muster {
