@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -146,7 +147,11 @@ static void stay(int forks, int for_debugger) {
     }
     pthread_t thread = start(stays, "joiner");
     for (int i = 0; i < 10; i++) sched_yield(); // they wait now
-    if (forks && !child) pause();
+    if (forks && !child) {
+        struct pollfd hang_up = {.fd = 0}; // whoever started us has gone, and perhaps killed our parent
+        poll(&hang_up, 1, -1);
+        _exit(0);
+    }
     if (for_debugger) stops(42);
     told();
     if (child) {
