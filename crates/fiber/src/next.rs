@@ -115,6 +115,19 @@ struct Search<'name> {
     found: usize,
 }
 
+/// Whether a loaded object, of which these are the headers, holds what lies at `address`.
+pub(crate) fn holds(
+    info: &libc::dl_phdr_info,
+    headers: &[libc::Elf64_Phdr],
+    address: usize,
+) -> bool {
+    headers.iter().any(|header| {
+        let start = info.dlpi_addr as usize + header.p_vaddr as usize;
+        header.p_type == libc::PT_LOAD
+            && (start..start + header.p_memsz as usize).contains(&address)
+    })
+}
+
 extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) -> c_int {
     // SAFETY: `dl_iterate_phdr` passes a valid record …
     let info = unsafe { &*info };
@@ -123,13 +136,7 @@ extern "C" fn visit(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void) 
     // SAFETY: the record's headers are `dlpi_phnum` long, and live as long as the object.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let base = info.dlpi_addr as usize;
-    let holds = |address: usize| {
-        headers.iter().any(|header| {
-            let start = base + header.p_vaddr as usize;
-            header.p_type == libc::PT_LOAD
-                && (start..start + header.p_memsz as usize).contains(&address)
-        })
-    };
+    let holds = |address| holds(info, headers, address);
     if holds(search.here) {
         search.passed = true;
         return 0;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::fault::{self, Fault};
 use crate::libc_private::LibcPrivate;
-use crate::{Unsupported, switch, sys};
+use crate::{Unsupported, next, switch, sys};
 
 /// Room for the template's stack, the program's thread-locals not included.
 const STACK: usize = 256 * 1024;
@@ -90,13 +90,7 @@ extern "C" fn visit_module(info: *mut libc::dl_phdr_info, _: usize, data: *mut c
         return 0;
     }
     modules.used = modules.used.max(modules.fs - block);
-    let base = info.dlpi_addr as usize;
-    let holds_libc = headers.iter().any(|header| {
-        let start = base + header.p_vaddr as usize;
-        header.p_type == libc::PT_LOAD
-            && (start..start + header.p_memsz as usize).contains(&modules.libc_address)
-    });
-    if holds_libc {
+    if next::holds(info, headers, modules.libc_address) {
         modules.libc_tls = block;
         let tls = headers.iter().find(|header| header.p_type == libc::PT_TLS);
         modules.libc_tls_bytes = tls.map_or(0, |tls| tls.p_memsz as usize);

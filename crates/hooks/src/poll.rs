@@ -129,8 +129,7 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
 
 /// The kernel's own wait, which holds up the OS thread. A signal that is not the program's does not end it.
 fn block(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
-    let handled = fiber.handled();
-    loop {
+    signal::block(fiber, || {
         let time = limit.deadline().map(|deadline| {
             let left = deadline.saturating_sub(sys::now());
             timespec {
@@ -140,12 +139,8 @@ fn block(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
         });
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: the kernel writes `revents` of these records.
-        let ready =
-            unsafe { system_call!(Sysno::ppoll, records.as_mut_ptr(), records.len(), time, 0, 8) };
-        if ready != Err(libc::EINTR) || fiber.handled() != handled {
-            return ready;
-        }
-    }
+        unsafe { system_call!(Sysno::ppoll, records.as_mut_ptr(), records.len(), time, 0, 8) }
+    })
 }
 
 /// Gathers many descriptors in an epoll and waits for that one.

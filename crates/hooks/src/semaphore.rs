@@ -17,9 +17,9 @@ use timestop_runtime::futex::{self, Wait};
 use timestop_runtime::{Reason, is_started};
 
 use crate::call::{self, fail};
-use crate::real;
 use crate::thread::cancel;
 use crate::waiting::{self, TRY_AGAIN, Until};
+use crate::{real, signal};
 
 type Semaphore = *mut sem_t;
 
@@ -75,14 +75,12 @@ unsafe fn wait(semaphore: Semaphore, until: Until) -> c_int {
 /// restart it. A signal of ours, of which no handler of the program's has come, does not end it.
 fn go_on_after_ours(call: impl Fn() -> c_int) -> c_int {
     let Some(fiber) = call::fiber_of_any_kind() else { return call() };
-    let (handled, errno) = (fiber.handled(), call::errno());
-    loop {
-        let answer = call();
-        if answer == 0 || call::errno() != libc::EINTR || fiber.handled() != handled {
-            return answer;
-        }
-        call::set_errno(errno);
-    }
+    let errno = call::errno();
+    let outcome = signal::block(fiber, || {
+        call::set_errno(errno); // an attempt that is repeated leaves no trace
+        if call() == 0 { Ok(0) } else { Err(call::errno()) }
+    });
+    outcome.unwrap_or(-1)
 }
 
 /// See `sem_wait(3)`.

@@ -255,6 +255,21 @@ fn unless_come(
     result
 }
 
+/// Makes a call that blocks the OS thread. A signal of which no handler of the program's has come on the fiber
+/// does not end it.
+pub(crate) fn block<T>(
+    fiber: FiberRef,
+    mut call: impl FnMut() -> Result<T, c_int>,
+) -> Result<T, c_int> {
+    let before = fiber.handled();
+    loop {
+        match call() {
+            Err(libc::EINTR) if fiber.handled() == before => {}
+            other => return other,
+        }
+    }
+}
+
 fn run_unblocked(fiber: FiberRef) -> bool {
     let open = !deliver::mask(fiber).load(Ordering::Relaxed);
     pending::of(fiber, open) != 0 && deliver::run_pending(fiber) != runtime::Ran::Nothing

@@ -16,8 +16,8 @@ use timestop_runtime::own::Own;
 use timestop_runtime::reactor::descriptor::{self, Attempt, Direction, Readiness};
 
 use crate::call::{self, Sysno, answer, fail};
-use crate::system_call;
 use crate::thread::cancel;
+use crate::{signal, system_call};
 
 /// How waiting for one child's end went on.
 enum Waited {
@@ -76,17 +76,6 @@ fn reap_one<T>(
     result
 }
 
-/// Makes a blocking call; a signal for somebody else does not end it.
-fn block<T>(fiber: FiberRef, mut call: impl FnMut() -> Result<T, c_int>) -> Result<T, c_int> {
-    loop {
-        let before = fiber.handled();
-        match call() {
-            Err(libc::EINTR) if fiber.handled() == before => {}
-            other => return other,
-        }
-    }
-}
-
 /// See `wait4(2)`.
 ///
 /// # Safety
@@ -123,7 +112,7 @@ pub unsafe extern "C-unwind" fn wait4(
     {
         return answer(result);
     }
-    answer(block(fiber, || raw(options)))
+    answer(signal::block(fiber, || raw(options)))
 }
 
 /// See `waitpid(2)`.
@@ -189,7 +178,7 @@ pub unsafe extern "C-unwind" fn waitid(
     };
     cancel::point();
     if kind != libc::P_PID || !ends_only {
-        return answer(block(fiber, || raw(info, options)));
+        return answer(signal::block(fiber, || raw(info, options)));
     }
     // SAFETY: all-zero is a valid record, and says "nothing yet".
     let empty = || unsafe { std::mem::zeroed::<siginfo_t>() };
@@ -204,7 +193,7 @@ pub unsafe extern "C-unwind" fn waitid(
         Err(error) => Err(error),
         Ok(None) => match reap_one(fiber, id as pid_t, look) {
             Some(result) => result,
-            None => return answer(block(fiber, || raw(info, options))),
+            None => return answer(signal::block(fiber, || raw(info, options))),
         },
     };
     match found {
