@@ -349,6 +349,19 @@ fn what_is_lost_is_counted() {
     assert!(told.contains(&format!(": {lost} events were lost")), "{told}");
 }
 
+/// A process that writes its trace to a pipe ends even if nobody reads it.
+#[test]
+fn a_pipe_that_nobody_reads_is_given_up_at_the_end() {
+    let (_directory, file) = place();
+    let made = std::process::Command::new("mkfifo").arg(&file).status().expect("coreutils");
+    assert!(made.success());
+    let _pipe = OpenOptions::new().read(true).write(true).open(&file).expect("a FIFO");
+    let mut command = program(&["yield-then-wait", "200000"]).run_with(&options(&file));
+    let run = output(command.stdin(Stdio::null()));
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains(": nobody reads it; the trace ends there"));
+}
+
 #[test]
 fn a_trace_that_cannot_be_written_is_told_before_the_start() {
     let run = output(&mut program(&["waits"]).run_with(&["--trace", "/nothing/trace"]));

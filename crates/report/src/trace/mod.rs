@@ -17,7 +17,9 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use libc::{pollfd, timespec};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::lock::Lock;
 use timestop_runtime::housekeeper::Housekeeper;
@@ -69,7 +71,14 @@ enum Trouble {
     /// The kernel's error number.
     Failed(i32),
     Limit,
+    /// A pipe is full, and the process is to end.
+    Unread,
 }
+
+/// The process ends: who reads a pipe has [`PATIENCE`] for each part of what is left.
+static ENDS: AtomicBool = AtomicBool::new(false);
+/// In nanoseconds.
+const PATIENCE: u64 = 1_000_000_000;
 
 /// Has everything that fibers do from now on written to a file, of `limit` bytes at most. `owner` is the
 /// process whose trace this file is, if nothing is in it yet; other processes' are beside it. Once; the
@@ -100,6 +109,7 @@ pub(crate) fn finish() {
     if PLAN.get().is_none() || !is_started() || fork::is_young() {
         return;
     }
+    ENDS.store(true, Ordering::Relaxed);
     open_in_child(); // the thread may be about to
     trace::stop();
     let mut writer = WRITER.lock();
@@ -185,6 +195,7 @@ fn tell(trouble: Option<Trouble>) {
             let error = io::Error::from_raw_os_error(number);
             say(&format!("{error}; the trace ends there, and the program goes on"));
         }
+        Some(Trouble::Unread) => say("nobody reads it; the trace ends there"),
         Some(Trouble::Limit) => {
             let limit = PLAN.get().map_or(0, |plan| plan.limit) >> 20;
             say(&format!("the trace has reached its limit of {limit} MB, and ends there"));
@@ -245,7 +256,32 @@ fn open_at(path: &Path, flags: i32) -> io::Result<i32> {
     // SAFETY: a C string.
     let opened =
         unsafe { raw_syscall!(Sysno::openat, libc::AT_FDCWD, path.as_ptr(), flags, 0o644) };
-    outcome(opened).map(|number| number as i32).map_err(io::Error::from_raw_os_error)
+    let file = outcome(opened).map_err(io::Error::from_raw_os_error)? as i32;
+    // A pipe that is full says so ([`has_room`]). Not before it is open: nobody may read it yet.
+    // SAFETY: touches no memory of ours.
+    let _ = unsafe {
+        raw_syscall!(Sysno::fcntl, file, libc::F_SETFL, libc::O_APPEND | libc::O_NONBLOCK)
+    };
+    Ok(file)
+}
+
+/// Waits until a pipe that is full has room again. False if the process ends and nobody reads.
+fn has_room(file: i32) -> bool {
+    let begin = sys::now();
+    let tenth = timespec { tv_sec: 0, tv_nsec: (PATIENCE / 10) as i64 };
+    loop {
+        let mut record = pollfd { fd: file, events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one record, and a time.
+        let ready = outcome(unsafe {
+            raw_syscall!(Sysno::ppoll, &raw mut record, 1, &raw const tenth, 0, 8)
+        });
+        if ready.is_ok_and(|count| count > 0) {
+            return true;
+        }
+        if ENDS.load(Ordering::Relaxed) && sys::now() - begin >= PATIENCE {
+            return false;
+        }
+    }
 }
 
 /// Names the fibers that were there before.
@@ -321,6 +357,8 @@ impl Writer {
                 Ok(0) => trouble = Some(Trouble::Failed(libc::EIO)),
                 Ok(count) => rest = &rest[count..],
                 Err(libc::EINTR) => {}
+                Err(libc::EAGAIN) if has_room(self.file.number()) => {}
+                Err(libc::EAGAIN) => trouble = Some(Trouble::Unread),
                 Err(number) => trouble = Some(Trouble::Failed(number)),
             }
         }
