@@ -26,7 +26,7 @@ SYMBOL = "timestop_debugger"
 VERSION = 1
 # The words of the symbol behind magic and version, in their order.
 WORDS = (
-    "slabs count slab base slots class_ used smallest record"
+    "slabs count slab base slots class_ colours used smallest extra line record"
     " sp fs carrier state alive ended id name reason argument since running thread"
 ).split()
 PARKED = 1
@@ -123,10 +123,12 @@ def fibers():
     for index in range(word(layout.count)):
         slab = layout.slabs + index * layout.slab
         base, used = word(slab + layout.base), word(slab + layout.used)
-        size = layout.smallest << read(slab + layout.class_, 1)[0]
+        size = (layout.smallest << read(slab + layout.class_, 1)[0]) + layout.extra
+        colours = read(slab + layout.colours, 1)[0]
         for nth in range(used):
             try:
-                fiber = Fiber(layout, base + (nth + 1) * size - layout.record)
+                top = base + (nth + 1) * size - nth % colours * layout.line
+                fiber = Fiber(layout, top - layout.record)
             except gdb.MemoryError:
                 continue  # never touched, and so not in the core file
             if fiber.is_live:

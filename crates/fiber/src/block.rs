@@ -127,6 +127,7 @@ pub fn init() -> Result<(), Unsupported> {
     let spare_from_top = (static_from_top + SPARE_MODULES * 16).next_multiple_of(sys::PAGE);
     let dtv_from_top = spare_from_top + dtv.len() * 16;
     let dtv_capacity = (dtv_from_top - static_from_top) / 16 - 1;
+    slab::colours(fs_from_top + template.used, template.align);
     let layout = Layout {
         fs_from_top,
         dtv_from_top,

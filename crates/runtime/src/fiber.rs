@@ -3,6 +3,7 @@
 //! Records are never unmapped, so a reference to one is always valid, and a late wake-up of a record
 //! that now serves another fiber is only spurious there ([`crate::sched::state`]).
 
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr};
@@ -230,7 +231,8 @@ pub struct Fiber {
     pub(crate) finish: Cell<Option<Start>>,
     /// Who still needs the record: the fiber itself, and whoever may join it by its address.
     holds: std::sync::atomic::AtomicU32,
-    pub(crate) timer: Timer,
+    /// In the slot's side bytes: wheels go through many that are not about to run.
+    timer: Cell<Option<&'static Timer>>,
     pub(crate) waiting: Waiting,
     pub(crate) traced: Traced,
     /// A name of up to 31 bytes, zero-terminated.
@@ -246,6 +248,20 @@ const _: () = assert!(size_of::<Fiber>() <= RECORD_BYTES);
 
 // SAFETY: each field says who writes it; the cells belong to whoever owns the fiber by its state.
 unsafe impl Sync for Fiber {}
+
+/// Has the processor fetch the cache line at `address`, which need not be one.
+#[inline(always)]
+fn prefetch_line(address: usize) {
+    // SAFETY: a hint, which faults on no address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address as *const i8) };
+}
+
+/// Has the processor fetch what is touched when the fiber is woken: where many are, each is on a page of its own.
+#[inline]
+pub(crate) fn prefetch(fiber: *const Fiber) {
+    prefetch_line(fiber as usize);
+    prefetch_line(fiber as usize + 64);
+}
 
 /// A fiber, by its record, which is never unmapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -349,6 +365,12 @@ impl FiberRef {
         let kind = unsafe { &raw mut (*record).runnable.kind };
         // SAFETY: a plain field that nobody reads while the entry is not queued.
         unsafe { kind.write(Kind::Fiber) };
+        // SAFETY: records are valid for ever.
+        let side = unsafe { slot.as_ref() }.side();
+        // SAFETY: the bytes are zero or a timer since the slot was first used, and mapped for ever.
+        let timer: &'static Timer = unsafe { side.cast().as_ref() };
+        timer.belongs_to(fiber);
+        fiber.timer.set(Some(timer));
         fiber.runnable.priority.set(Priority::Normal);
         fiber.runnable.gives_way.set(false);
         fiber.yields.set(0);
@@ -413,6 +435,25 @@ impl FiberRef {
         if trace::is_on() {
             trace::named(self);
         }
+    }
+
+    /// Has the processor fetch what its resumption touches: what the switch has left on its stack and what lies
+    /// above that, and where its thread-locals begin. The fiber is the caller's to queue.
+    #[inline]
+    pub(crate) fn prefetch_stack(self) {
+        // SAFETY: nobody runs the fiber or switches to it.
+        let Context { sp, fs } = unsafe { *self.context.get() };
+        for line in 0..4 {
+            prefetch_line(sp + line * 64);
+        }
+        prefetch_line(fs);
+        prefetch_line(fs - 64);
+    }
+
+    /// Its timer.
+    #[inline]
+    pub(crate) fn timer(self) -> &'static Timer {
+        self.timer.get().expect("set when the record was made")
     }
 
     /// Its slot.

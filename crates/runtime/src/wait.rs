@@ -96,7 +96,7 @@ fn wait_undisturbed(
         if fiber.asked.load(Relaxed) && fiber.asked.swap(false, Acquire) {
             answer(fiber);
         }
-        if timed && fiber.timer.has_fired() {
+        if timed && fiber.timer().has_fired() {
             break Outcome::TimedOut;
         }
         sched::park(fiber);
@@ -105,7 +105,7 @@ fn wait_undisturbed(
         }
     };
     if timed {
-        timer::disarm(fiber, sched::wheel);
+        timer::disarm(fiber.timer(), sched::wheel);
     }
     // The last look decides: what came together with the deadline has come.
     if done() { Outcome::Woken } else { outcome }

@@ -395,6 +395,7 @@ pub(crate) fn unpark_on(worker: Option<&Worker>, fiber: FiberRef) {
     if !fiber.state.unpark() {
         return;
     }
+    fiber.prefetch_stack(); // others that were woken with it come first
     if trace::is_on() {
         trace::woken(worker, fiber, None);
     }
@@ -601,7 +602,7 @@ pub(crate) fn arm_timer(fiber: FiberRef, deadline: u64) {
     with_worker(|worker| {
         let own = worker.is_some();
         let worker = worker.unwrap_or(&runtime().workers[0]);
-        let first = worker.wheel.arm(worker.index, fiber, deadline);
+        let first = worker.wheel.arm(worker.index, fiber.timer(), deadline);
         // Our own worker looks at its wheel before it sleeps; another may be asleep already.
         if first && !own {
             notify();
