@@ -177,7 +177,7 @@ impl Reason {
     }
 }
 
-/// A fiber.
+/// A fiber. What a wait and a resumption touch comes first, in [`HOT_LINES`] cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Fiber {
@@ -215,13 +215,12 @@ pub struct Fiber {
     pub(crate) yields: Cell<u32>,
     /// While not 0 it is not preempted.
     unpreemptible: AtomicU32Plain,
-    /// What it has used of its slice, in nanoseconds of CPU time. The monitor's.
-    slice_used: AtomicU64Plain,
-    /// CPU time in nanoseconds, as sampled. The monitor's.
-    cpu: AtomicU64Plain,
     /// The nearest deadline over this fiber's blocking calls, monotonic nanoseconds; `u64::MAX`
     /// where there is none.
     pub(crate) deadline: AtomicU64,
+    /// In the slot's side bytes: wheels go through many that are not about to run.
+    timer: Cell<Option<&'static Timer>>,
+    pub(crate) waiting: Waiting,
     /// Read by reports and pending signals, whoever the record serves by then.
     id: AtomicU64Plain,
     pub(crate) start: Cell<Option<Start>>,
@@ -231,9 +230,10 @@ pub struct Fiber {
     pub(crate) finish: Cell<Option<Start>>,
     /// Who still needs the record: the fiber itself, and whoever may join it by its address.
     holds: std::sync::atomic::AtomicU32,
-    /// In the slot's side bytes: wheels go through many that are not about to run.
-    timer: Cell<Option<&'static Timer>>,
-    pub(crate) waiting: Waiting,
+    /// What it has used of its slice, in nanoseconds of CPU time. The monitor's.
+    slice_used: AtomicU64Plain,
+    /// CPU time in nanoseconds, as sampled. The monitor's.
+    cpu: AtomicU64Plain,
     pub(crate) traced: Traced,
     /// A name of up to 31 bytes, zero-terminated.
     name: [AtomicU64Plain; 4],
@@ -245,6 +245,10 @@ pub struct Fiber {
 pub const USER_WORDS: usize = 24;
 
 const _: () = assert!(size_of::<Fiber>() <= RECORD_BYTES);
+
+const LINE: usize = 64;
+const HOT_LINES: usize = 3;
+const _: () = assert!(std::mem::offset_of!(Fiber, waiting) + size_of::<Waiting>() <= HOT_LINES * LINE);
 
 // SAFETY: each field says who writes it; the cells belong to whoever owns the fiber by its state.
 unsafe impl Sync for Fiber {}
@@ -259,8 +263,7 @@ fn prefetch_line(address: usize) {
 /// Has the processor fetch what is touched when the fiber is woken: where many are, each is on a page of its own.
 #[inline]
 pub(crate) fn prefetch(fiber: *const Fiber) {
-    prefetch_line(fiber as usize);
-    prefetch_line(fiber as usize + 64);
+    (0..HOT_LINES).for_each(|line| prefetch_line(fiber as usize + line * LINE));
 }
 
 /// A fiber, by its record, which is never unmapped.
@@ -443,11 +446,9 @@ impl FiberRef {
     pub(crate) fn prefetch_stack(self) {
         // SAFETY: nobody runs the fiber or switches to it.
         let Context { sp, fs } = unsafe { *self.context.get() };
-        for line in 0..4 {
-            prefetch_line(sp + line * 64);
-        }
+        (0..4).for_each(|line| prefetch_line(sp + line * LINE));
         prefetch_line(fs);
-        prefetch_line(fs - 64);
+        prefetch_line(fs - LINE);
     }
 
     /// Its timer.

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::SIDE_BYTES;
 
-use crate::fiber::{self, Fiber, FiberRef};
+use crate::fiber::{Fiber, FiberRef};
+use crate::sched::Wakes;
 
 /// Nanoseconds of a tick: 2¹⁵.
 const TICK_SHIFT: u32 = 15;
@@ -193,9 +194,13 @@ impl Wheel {
         first
     }
 
-    /// Moves on to `now` and calls `wake` for each fiber whose time has come. `wake` runs outside
-    /// the lock. Returns how many there were.
-    pub(crate) fn expire(&self, now: u64, mut wake: impl FnMut(FiberRef)) -> usize {
+    /// Moves on to `now` and wakes each fiber whose time has come, outside of the lock. Returns how many there
+    /// were.
+    pub(crate) fn expire(&self, now: u64, mut wakes: Wakes<'_>) -> usize {
+        self.expire_each(now, |fiber| wakes.add(fiber))
+    }
+
+    fn expire_each(&self, now: u64, mut wake: impl FnMut(FiberRef)) -> usize {
         if now < self.next_deadline() {
             return 0;
         }
@@ -204,9 +209,7 @@ impl Wheel {
             let mut due = [std::ptr::null_mut(); BATCH];
             let mut count = 0;
             self.collect(now >> TICK_SHIFT, &mut due, &mut count);
-            let due = &due[..count];
-            due.iter().for_each(|&fiber| fiber::prefetch(fiber));
-            due.iter().filter_map(|&fiber| FiberRef::from_pointer(fiber)).for_each(&mut wake);
+            due[..count].iter().filter_map(|&due| FiberRef::from_pointer(due)).for_each(&mut wake);
             total += count;
             if count < BATCH {
                 return total;
@@ -363,7 +366,7 @@ mod tests {
         let earliest = model.values().min().map_or(u64::MAX, |tick| tick << TICK_SHIFT);
         assert!(wheel.next_deadline() <= earliest, "the wheel would be looked at too late");
         let already = now >> TICK_SHIFT;
-        wheel.expire(now, |fiber| {
+        wheel.expire_each(now, |fiber| {
             let timer = fired(fiber);
             let tick = model.remove(&address(timer)).expect("it is armed, and fires once");
             assert!(tick <= already, "fired {} ticks early", tick - already);
@@ -384,7 +387,7 @@ mod tests {
         for (index, timer) in timers.iter().enumerate() {
             wheel.arm(0, timer, (64 + index as u64 % 64) * TICK);
         }
-        assert_eq!(wheel.expire((64 + 31) * TICK, |_| {}), timers.len() / 2);
-        assert_eq!(wheel.expire((64 + 63) * TICK, |_| {}), timers.len() / 2);
+        assert_eq!(wheel.expire_each((64 + 31) * TICK, |_| {}), timers.len() / 2);
+        assert_eq!(wheel.expire_each((64 + 63) * TICK, |_| {}), timers.len() / 2);
     }
 }

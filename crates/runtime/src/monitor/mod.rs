@@ -37,7 +37,7 @@ use crate::fiber::FiberRef;
 use crate::preempt::{self, Why};
 use crate::reactor::descriptor;
 use crate::report::{self, HogReports};
-use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, unpark_on, worker};
+use crate::sched::{self, Carrier, Runtime, Wakes, Worker, runtime, spare, worker};
 use crate::{clock, deadlock, sites, sys, trace};
 
 /// How often the monitor looks, in nanoseconds.
@@ -358,7 +358,7 @@ impl Waits {
 /// Does what a free worker would do.
 fn fire_timers(runtime: &Runtime, now: u64) {
     for worker in &runtime.workers {
-        worker.wheel.expire(now, |fiber| unpark_on(None, fiber));
+        worker.wheel.expire(now, Wakes::new(None));
     }
 }
 

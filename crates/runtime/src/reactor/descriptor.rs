@@ -26,7 +26,7 @@ use timestop_fiber::current::undisturbed;
 use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Reason};
-use crate::sched::{self, Worker};
+use crate::sched::{self, Wakes};
 use crate::{Outcome, clock, signal, sys, wait_listed};
 
 /// Entries of a chunk of the table.
@@ -707,18 +707,18 @@ pub fn layered(number: i32) {
 }
 
 /// Epoll reports a descriptor.
-pub(crate) fn ready(data: u64, bits: u32, worker: Option<&Worker>) {
+pub(crate) fn ready(data: u64, bits: u32, wakes: &mut Wakes<'_>) {
     let (number, generation) = (data as u32 as i32, (data >> 32) as u32);
     let Some(entry) = existing(number) else { return };
     if bits & UNUSUAL != 0 {
         entry.flags.fetch_or(flag::UNUSUAL, Ordering::Relaxed);
         entry.flags.fetch_and(!flag::DRAINED, Ordering::Relaxed);
     }
-    edges(entry, generation, bits, bits & ENDED != 0, worker);
+    edges(entry, generation, bits, bits & ENDED != 0, wakes);
 }
 
 /// Counts edges and wakes who waits for them: one of those that want to be alone, or everyone.
-fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, worker: Option<&Worker>) {
+fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, wakes: &mut Wakes<'_>) {
     for (direction, mask) in [(Direction::Read, IN), (Direction::Write, OUT)] {
         if bits & (mask | ENDED) == 0 {
             continue;
@@ -739,7 +739,7 @@ fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, worker: Opti
         drop(lists);
         loop {
             for fiber in first.take().into_iter().chain(batch[..count].iter().copied().flatten()) {
-                sched::unpark_on(worker, fiber);
+                wakes.add(fiber);
             }
             if count < batch.len() {
                 break;
@@ -747,9 +747,6 @@ fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, worker: Opti
             let mut lists = entry.lists.lock();
             count = lists.take_many(direction, !everyone, told::READY, &mut batch);
         }
-    }
-    if worker.is_none() {
-        sched::notify();
     }
 }
 
@@ -851,7 +848,7 @@ impl Entry {
         lists.registered = registered.is_ok();
         self.changed(flag::BELIEFS);
         drop(lists);
-        edges(self, generation, IN | OUT, true, None);
+        edges(self, generation, IN | OUT, true, &mut Wakes::new(None));
     }
 }
 

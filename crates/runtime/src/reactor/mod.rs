@@ -10,7 +10,7 @@ use timestop_fiber::fault::{self, Fault};
 use timestop_fiber::lock::Lock;
 
 use crate::own::Own;
-use crate::sched::Worker;
+use crate::sched::{Wakes, Worker};
 use crate::sys;
 
 /// Marks the event of the wake-up counter.
@@ -107,10 +107,11 @@ impl Reactor {
     }
 
     fn dispatch(&self, events: &[libc::epoll_event], worker: Option<&Worker>) {
+        let mut wakes = Wakes::new(worker);
         for event in events {
             let (data, bits) = (event.u64, event.events);
             if data != WAKE {
-                descriptor::ready(data, bits, worker);
+                descriptor::ready(data, bits, &mut wakes);
             }
         }
     }

@@ -7,7 +7,7 @@
 //! - [`backlog`]: who computes for long, and who has another priority.
 //! - [`idle`], [`parker`]: sleeping and waking without losing work; [`reserve`]: who sleeps on although
 //!   there is work.
-//! - [`state`]: parking and waking one fiber.
+//! - [`state`]: parking and waking one fiber; [`wakes`]: waking many.
 //! - [`spare`]: carriers without a worker, for hand-offs; [`spare_list`]: where they wait.
 //! - [`crew`]: the OS threads at the start.
 
@@ -25,6 +25,7 @@ pub(crate) mod run_queue;
 pub(crate) mod spare;
 pub(crate) mod spare_list;
 pub(crate) mod state;
+pub(crate) mod wakes;
 pub(crate) mod worker;
 
 use std::io;
@@ -42,6 +43,7 @@ use timestop_fiber::fault::{self, Fault};
 use timestop_fiber::lock::Lock;
 use timestop_fiber::slab::{Class, SlotPtr};
 use timestop_fiber::{block, current, switch};
+pub(crate) use wakes::Wakes;
 pub(crate) use worker::Worker;
 
 use crate::fiber::{FiberRef, Priority, Runnable, Start, Task};
@@ -613,7 +615,7 @@ pub(crate) fn arm_timer(fiber: FiberRef, deadline: u64) {
 /// Looks at timers and descriptors without waiting.
 fn poll_briefly(worker: &Worker, now: u64) {
     crate::clock::set_coarse(now);
-    worker.wheel.expire(now, |fiber| unpark_on(Some(worker), fiber));
+    worker.wheel.expire(now, Wakes::new(Some(worker)));
     runtime().reactor.poll(Some(0), Some(worker));
 }
 
@@ -667,7 +669,7 @@ fn search(worker: &'static Worker, searching: &mut bool) -> Option<*mut Runnable
     }
     let now = sys::now();
     crate::clock::set_coarse(now);
-    worker.wheel.expire(now, |fiber| unpark_on(Some(worker), fiber));
+    worker.wheel.expire(now, Wakes::new(Some(worker)));
     if workers > 1 {
         // With one worker the poll in `sleep` serves as well, and saves this one.
         runtime.reactor.poll(Some(0), Some(worker));
@@ -707,7 +709,7 @@ fn steal(worker: &'static Worker, now: u64) -> Option<*mut Runnable> {
         }
     }
     for other in others {
-        if other.wheel.expire(now, |fiber| unpark_on(Some(worker), fiber)) > 0
+        if other.wheel.expire(now, Wakes::new(Some(worker))) > 0
             && let Some(item) = worker.next()
         {
             return Some(item);
