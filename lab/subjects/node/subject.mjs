@@ -128,6 +128,8 @@ async function timers(tasks) {
   report({ value: millisSince(start) - 1e3, rss: peakRssMiB() });
 }
 
+// The last line on standard error is the reason that people are shown: no trace.
+process.on('uncaughtException', (error) => fail(error.message));
 const { bench, args } = parse(process.argv.slice(2));
 if (args.workers > 1 && bench !== 'multicore') fail('JavaScript has one thread: workers=1 is all there is');
 const runs = {

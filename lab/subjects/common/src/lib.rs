@@ -16,7 +16,7 @@ pub use args::Args;
 pub use cpu::{Lcg, pin_to_cores};
 pub use http::{BODY, serve_http};
 pub use memory::{Memory, peak_rss_mib};
-pub use report::{Timed, fail, note, report, report_timers};
+pub use report::{Timed, fail, fail_on_panic, note, report, report_timers};
 pub use server::{BUFFER, announce, listen, make_room};
 pub use window::{Held, Lateness, SLEEP, SLEEPERS, Window, write_late};
 

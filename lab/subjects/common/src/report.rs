@@ -1,7 +1,8 @@
 //! What a run prints: `key number`, and, where there is something to say of the number, `note words`.
 
-use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use std::{panic, process, thread};
 
 use crate::memory::peak_rss_mib;
 
@@ -17,10 +18,26 @@ pub fn note(words: &str) {
     println!("note {words}");
 }
 
-/// Ends the run: nobody is to believe it.
+/// Ends the run: nobody is to believe it. Of those that call it at once the first is heard, as what fails after a failure
+/// explains nothing.
 pub fn fail(why: &str) -> ! {
-    eprintln!("{why}");
-    process::exit(1)
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    if !FAILED.swap(true, Ordering::Relaxed) {
+        eprintln!("{why}");
+        process::exit(1);
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Makes every panic the end of the run, told in one line: the last line of standard error is what people are shown, and
+/// tasks that wait for one that panicked would wait for ever.
+pub fn fail_on_panic() {
+    panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("a panic without words");
+        fail(&why.replace('\n', " "))
+    }));
 }
 
 /// A moment from which is measured.

@@ -5,7 +5,7 @@
 
 use std::{env, process};
 
-use common::{Args, fail};
+use common::{Args, fail, fail_on_panic};
 use may::go;
 
 mod channels;
@@ -15,12 +15,10 @@ mod tasks;
 mod window;
 
 fn main() {
+    fail_on_panic();
     let args = Args::parse(env::args().skip(1));
     may::config().set_workers(args.workers());
-    if go!(move || bench(&args)).join().is_err() {
-        // The panic has told why.
-        process::exit(1);
-    }
+    go!(move || bench(&args)).join().expect("a panic would have ended the process");
     // Whatever still waits is not waited for.
     process::exit(0);
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use common::{Args, fail, pin_to_cores};
+use common::{Args, fail, fail_on_panic, pin_to_cores};
 
 mod channels;
 mod idle;
@@ -11,6 +11,7 @@ mod tasks;
 mod window;
 
 fn main() {
+    fail_on_panic();
     let args = Args::parse(env::args().skip(1));
     pin_to_cores(args.workers());
     match args.bench {

@@ -2,9 +2,9 @@
 //!
 //! Every bench runs in a spawned task: the thread of `block_on` would be one side of what is measured, and it is no worker.
 
-use std::env;
+use std::{env, process};
 
-use common::{Args, fail};
+use common::{Args, fail, fail_on_panic};
 use tokio::runtime::Builder;
 
 mod channels;
@@ -14,6 +14,7 @@ mod tasks;
 mod window;
 
 fn main() {
+    fail_on_panic();
     let mut arguments = env::args().skip(1);
     let flavour = arguments.next();
     let args = Args::parse(arguments);
@@ -27,12 +28,10 @@ fn main() {
     };
     let runtime = builder.worker_threads(args.workers()).enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| fail(&format!("no runtime: {error}")));
-    if runtime.block_on(runtime.spawn(bench(args))).is_err() {
-        // The panic has told why.
-        std::process::exit(1);
-    }
+    let bench = runtime.spawn(bench(args));
+    runtime.block_on(bench).expect("a panic would have ended the process");
     // Not dropped: a million tasks would be, one by one.
-    std::process::exit(0);
+    process::exit(0);
 }
 
 async fn bench(args: Args) {
