@@ -11,8 +11,13 @@ const A = 6364136223846793005n;
 const C = 1442695040888963407n;
 const u64 = (x) => BigInt.asUintN(64, x);
 
-function rounds(x, count) {
-  for (let i = 0; i < count; i++) x = u64(x * A + C);
+// V8 keeps x in a register if it is of 64 bits before the loop already, and the constants are the function's own. Else it
+// makes an object each round.
+function rounds(seed, count) {
+  const a = A;
+  const c = C;
+  let x = BigInt.asUintN(64, seed);
+  for (let i = 0; i < count; i++) x = BigInt.asUintN(64, x * a + c);
   return x;
 }
 
