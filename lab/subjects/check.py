@@ -53,7 +53,10 @@ PRINTS = {
     "timers": {"value", "rss"},
 }
 # A second less what the last of a hundred random sleeps left of it; and memory that others give back meanwhile.
-MAY_BE_NEGATIVE = {("timers", "value"), *(("memory_" + kind, key) for kind in ("recv", "sleep") for key in ("value", "system"))}
+MAY_BE_NEGATIVE = {
+    ("timers", "value"),
+    *((bench, key) for bench in ("memory_recv", "memory_sleep") for key in ("value", "system")),
+}
 ONE_LIMIT = {"value": int, "why": str}
 
 
@@ -152,7 +155,8 @@ class Subject:
 
     def call(self, *arguments):
         """One run, which is to end: status, what it printed, the last line of its complaint."""
-        ended = subprocess.run([*self.run, *arguments], capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL)
+        command = [*self.run, *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL)
         complaint = ended.stderr.strip().splitlines()
         return ended.returncode, ended.stdout, complaint[-1] if complaint else ""
 

@@ -1,5 +1,5 @@
-"""A hundred tasks that sleep a millisecond again and again, beside others that hold what runs them: how late do the sleepers
-wake up in a window of some seconds?"""
+"""A hundred tasks that sleep a millisecond again and again, beside others that hold what runs them: how late do the
+sleepers wake up in a window of some seconds?"""
 
 import fcntl
 import os
@@ -30,7 +30,7 @@ class Window:
         return due if due < self.end else None
 
     def woke(self, due):
-        """To be called right after that sleep. What was due before the window's end and came after its begin counts in full."""
+        """To be called right after that sleep. What came after the window's begin counts in full."""
         now = time.perf_counter()
         if now >= self.begin:
             self.micros.append(max(0, round((now - due) * 1e6)))
