@@ -80,6 +80,17 @@ impl Failure {
         }
     }
 
+    /// Of a run, which ends with 1 whatever was wrong, and says what: that it ended with 1 says no more.
+    pub(crate) fn of_a_run(self) -> Self {
+        match self {
+            Failure::Broken(why) => {
+                let said = why.strip_prefix("exit status: 1: ").map(str::to_owned);
+                Failure::Broken(said.unwrap_or(why))
+            }
+            other => other,
+        }
+    }
+
     /// For people.
     pub(crate) fn why(&self) -> &str {
         match self {

@@ -71,6 +71,10 @@ const INTERRUPTED: u8 = 130;
 const LIMIT: Duration = Duration::from_secs(180);
 const QUICK_LIMIT: Duration = Duration::from_secs(60);
 
+/// Three runs have a middle; two tell at least how far apart they lie, and fit into the ten minutes of `--quick`.
+const RUNS: u32 = 3;
+const QUICK_RUNS: u32 = 2;
+
 /// Arguments of `timestop lab`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -83,9 +87,9 @@ pub(crate) struct Args {
     /// Only these subjects, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     subjects: Vec<String>,
-    /// Runs of each cell; the median is reported
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    /// Runs of each cell; the median is reported [default: 3, or 2 with --quick]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
     /// A tenth of the size, and short windows
     #[arg(long)]
     quick: bool,
@@ -221,11 +225,12 @@ fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
     let limit = if args.quick { QUICK_LIMIT } else { LIMIT };
     let limit = args.limit.map_or(limit, Duration::from_secs);
     let interrupt = Interrupt::install()?;
-    let mut runner = Runner::new(interrupt, args.runs, limit, !args.subjects.is_empty());
+    let runs = args.runs.unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
+    let mut runner = Runner::new(interrupt, runs, limit, !args.subjects.is_empty());
     runner.look_at(rows);
     sinks.line(&describe::header(rows, &runner))?;
     let cells = announce(rows, &runner);
-    let progress = Progress::new(cells * args.runs as usize);
+    let progress = Progress::new(cells * runs as usize);
     let (mut done, mut failed) = (Vec::<Record>::new(), 0);
     for row in rows {
         let cells = runner.measure(row, &progress)?;
@@ -267,7 +272,11 @@ fn announce(rows: &[Row], runner: &Runner) -> usize {
         minutes if minutes <= 1.0 => "about a minute at most".to_owned(),
         minutes => format!("about {minutes} minutes"),
     };
-    eprintln!("{cells} cells in {} rows, {runs}: {time}", rows.len());
+    let rows = match rows.len() {
+        1 => "1 row".to_owned(),
+        rows => format!("{rows} rows"),
+    };
+    eprintln!("{cells} cells in {rows}, {runs}: {time}");
     cells
 }
 

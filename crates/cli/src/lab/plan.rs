@@ -1,9 +1,12 @@
 //! What a subject is asked for in a row: as much as the row says, or as much as it and the machine can bear, or nothing,
 //! and why.
 
+use std::num::NonZeroUsize;
+
 use super::experiments::{Amount, Call, Row, Subject};
 use super::machine::Room;
-use super::outside::Readiness;
+use super::outside::{AtMost, Program, Readiness};
+use super::report::number;
 
 /// Of the memory that is free, the part that a run may take.
 const OF_MEMORY: f64 = 0.8;
@@ -17,8 +20,10 @@ pub(crate) enum Plan {
     Run {
         /// How much, if the row has an amount.
         amount: Option<usize>,
-        /// Why that is less than the row says.
-        why: Option<String>,
+        /// On how many cores, if it cannot use all that the row has.
+        workers: Option<NonZeroUsize>,
+        /// Why either is less than the row says.
+        why: Vec<String>,
     },
     /// It cannot be done here: something has to be built or installed first.
     NotReady(String),
@@ -34,24 +39,35 @@ pub(crate) fn plan(row: &Row, subject: Subject, ready: &Readiness, room: Room) -
     if let Some(why) = program.unable(&name, bench) {
         return Plan::Unable(why.to_owned());
     }
-    // More cores than it can use. To have none the less is what `multicore` asks about.
-    if let Some(most) = program.at_most(["workers"])
-        && row.workers() > most.value
-        && row.experiment.name != "multicore"
-    {
-        return Plan::Unable(most.why.clone());
+    let few = fewer_cores(row, program);
+    match few {
+        // The row with fewer cores has the answer.
+        Some(most) if row.is_of_workers() => return Plan::Unable(most.why.clone()),
+        _ => {}
     }
     if let Readiness::Not(why) = ready {
         return Plan::NotReady(why.clone());
     }
     let family = bench.split('_').next().unwrap_or(bench);
     let most = program.at_most([name.as_str(), bench, family]);
-    fitting(row, most.map(|most| (most.value, most.why.clone())), room)
+    let mut plan = fitting(row, most.map(|most| (most.value, most.why.clone())), room);
+    if let (Plan::Run { workers, why, .. }, Some(few)) = (&mut plan, few) {
+        *workers = NonZeroUsize::new(few.value);
+        why.push(format!("on {} core: {}", few.value, few.why));
+    }
+    plan
+}
+
+/// Cores that it cannot use. What one makes of them without threads is what `multicore` asks: a process for each, say.
+fn fewer_cores(row: &Row, program: &Program) -> Option<&'static AtMost> {
+    let most = program.at_most(["workers"])?;
+    (row.workers() > most.value && row.experiment.name != "multicore").then_some(most)
 }
 
 /// As much as fits into `room` and is not above `most`.
 fn fitting(row: &Row, most: Option<(usize, String)>, room: Room) -> Plan {
-    let Some(full) = row.amount() else { return Plan::Run { amount: None, why: None } };
+    let run = |amount, why| Plan::Run { amount, workers: None, why };
+    let Some(full) = row.amount() else { return run(None, Vec::new()) };
     let takes = row.experiment.takes;
     let descriptors = (takes.descriptors > 0).then(|| {
         let most = room.descriptors.saturating_sub(OTHER_DESCRIPTORS) / takes.descriptors;
@@ -64,12 +80,17 @@ fn fitting(row: &Row, most: Option<(usize, String)>, room: Room) -> Plan {
     let limits = most.into_iter().chain(descriptors).chain(memory);
     let Some((most, why)) = limits.min_by_key(|(most, _)| *most).filter(|(most, _)| *most < full)
     else {
-        return Plan::Run { amount: Some(full), why: None };
+        return run(Some(full), Vec::new());
     };
     match shrunk(row, full, most) {
         0 => Plan::NotReady(format!("too little room to measure anything: {why}")),
-        amount => Plan::Run { amount: Some(amount), why: Some(why) },
+        amount => run(Some(amount), vec![measured_at(amount, &why)]),
     }
+}
+
+/// In words: not at the size that the row says.
+pub(crate) fn measured_at(amount: usize, why: &str) -> String {
+    format!("measured at {}: {why}", number(amount as f64))
 }
 
 /// The largest amount not above `most`: that itself, or a whole tree.
@@ -104,7 +125,7 @@ mod tests {
     fn planned(name: &str, most: Option<usize>, room: Room) -> (Option<usize>, String) {
         let most = most.map(|most| (most, "mappings".to_owned()));
         match fitting(&row(name), most, room) {
-            Plan::Run { amount, why } => (amount, why.unwrap_or_default()),
+            Plan::Run { amount, why, .. } => (amount, why.join("; ")),
             other => panic!("{name}: {other:?}"),
         }
     }
@@ -124,7 +145,7 @@ mod tests {
         let (amount, why) = planned("memory_sleep/1000000", None, small);
         assert!(amount < Some(100_000) && why.contains("1024 MiB"), "{amount:?} {why}");
         let (amount, why) = planned("memory_sleep/1000000", Some(15_000), small);
-        assert_eq!((amount, why.as_str()), (Some(15_000), "mappings"));
+        assert_eq!((amount, why.as_str()), (Some(15_000), "measured at 15,000: mappings"));
     }
 
     #[test]

@@ -22,8 +22,8 @@ use super::stats::Sample;
 use super::subject::{FIRST, Trial};
 
 /// What rounds have to fill.
-const FULL: Duration = Duration::from_secs(1);
-const QUICK: Duration = Duration::from_millis(150);
+const FULL: Duration = Duration::from_millis(600);
+const QUICK: Duration = Duration::from_millis(100);
 /// A first run that filled this part of it says how many rounds fill all.
 const ENOUGH: f64 = 0.3;
 /// From one attempt to the next: the first says little of what is compiled while it runs.
@@ -154,7 +154,7 @@ impl Runner {
     fn turn(&self, row: &Row, subject: Subject) -> Turn {
         let ready = self.readiness(subject);
         let mut turn = Turn {
-            trial: Trial { row: row.clone(), subject, amount: None },
+            trial: Trial { row: row.clone(), subject, amount: None, workers: None },
             runs: None,
             is_given_up: false,
             is_excused: false,
@@ -162,10 +162,10 @@ impl Runner {
             error: None,
         };
         match plan::plan(row, subject, &ready, Room::now()) {
-            Plan::Run { amount, why } => {
+            Plan::Run { amount, workers, why } => {
                 turn.runs = Some(Runs::default());
-                turn.trial.amount = amount;
-                turn.notes.extend(amount.zip(why).map(|(amount, why)| at(amount, &why)));
+                (turn.trial.amount, turn.trial.workers) = (amount, workers);
+                turn.notes = why;
             }
             Plan::NotReady(why) => (turn.error, turn.is_excused) = (Some(why), !self.named),
             Plan::Unable(why) => (turn.error, turn.is_excused) = (Some(why), true),
@@ -245,7 +245,8 @@ impl Runner {
         match (&told, first, turn.trial.amount) {
             (Ok(_), Some(Failure::Broken(why)), Some(amount)) => {
                 let full = full.unwrap_or_default() as f64;
-                turn.notes.push(at(amount, &format!("{} failed ({why})", number(full))));
+                let why = format!("{} failed ({why})", number(full));
+                turn.notes.push(plan::measured_at(amount, &why));
             }
             // It was not the size: what it said at first is what it is.
             (Err(Failure::Broken(_)), Some(first), _) => {
@@ -262,6 +263,7 @@ impl Runner {
         let told = child::output(&mut trial.command(false)?, self.limit, &self.interrupt);
         let disturbance = before.map(|before| before.disturbance()).unwrap_or_default();
         let measured = told.and_then(|text| text.parse::<Measured>().map_err(Failure::Broken));
+        let measured = measured.map_err(Failure::of_a_run);
         Ok(measured.map(|measured| (measured, disturbance)))
     }
 }
@@ -270,10 +272,6 @@ impl Runner {
 fn next_rounds(rounds: f64, took: f64, target: f64) -> f64 {
     let factor = if took > 0.0 { (target / took).min(GROWTH) } else { GROWTH };
     (rounds * factor / 1_000.0).ceil().clamp(1.0, MOST / 1_000.0) * 1_000.0
-}
-
-fn at(amount: usize, why: &str) -> String {
-    format!("measured at {}: {why}", number(amount as f64))
 }
 
 impl Turn {
@@ -328,7 +326,12 @@ mod tests {
 
     fn turn(told: Vec<Measured>, error: Option<&str>) -> Turn {
         Turn {
-            trial: Trial { row: row("echo/64"), subject: Subject::Epoll, amount: None },
+            trial: Trial {
+                row: row("echo/64"),
+                subject: Subject::Epoll,
+                amount: None,
+                workers: None,
+            },
             runs: Some(Runs { told, disturbance: Disturbance::default() }),
             is_given_up: false,
             is_excused: false,

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// How much is done, if not what the row says
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     amount: Option<u64>,
+    /// How many cores it has, if not as many as the row says
+    #[arg(long)]
+    workers: Option<NonZeroUsize>,
     /// Be the server that the run of this name measures, or the program
     #[arg(long)]
     server: bool,
@@ -42,6 +45,8 @@ pub(crate) struct Trial {
     pub(crate) subject: Subject,
     /// How much is done, if not what the row says.
     pub(crate) amount: Option<usize>,
+    /// How many cores it can use, if that is less than it has in this row.
+    pub(crate) workers: Option<NonZeroUsize>,
 }
 
 impl Trial {
@@ -56,6 +61,11 @@ impl Trial {
     /// How much is done in this run.
     pub(crate) fn amount(&self) -> usize {
         self.amount.or(self.row.amount()).unwrap_or(FIRST)
+    }
+
+    /// How many cores it has.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.map_or(self.row.workers(), NonZeroUsize::get)
     }
 
     /// One of two, such as a window of time.
@@ -73,6 +83,9 @@ impl Trial {
         if let Some(amount) = self.amount {
             command.args(["--amount", &amount.to_string()]);
         }
+        if let Some(workers) = self.workers {
+            command.args(["--workers", &workers.to_string()]);
+        }
         if server {
             command.arg("--server");
         }
@@ -84,7 +97,7 @@ impl Trial {
         match self.row.experiment.pinned {
             Pinned::No => {}
             Pinned::Workers => {
-                let workers = NonZeroUsize::new(self.row.workers()).expect("at least one worker");
+                let workers = NonZeroUsize::new(self.workers()).expect("at least one worker");
                 machine::pin_to_first(workers);
             }
             // The load pins itself when its server runs, which would inherit that.
@@ -134,7 +147,8 @@ fn trial(args: &Args) -> Result<Trial, String> {
             Subject::Outside(program.ok_or_else(|| format!("no subject '{}'", args.subject))?)
         }
     };
-    Ok(Trial { row, subject, amount: args.amount.map(|amount| amount as usize) })
+    let amount = args.amount.map(|amount| amount as usize);
+    Ok(Trial { row, subject, amount, workers: args.workers })
 }
 
 fn print(measured: &Measured) -> io::Result<()> {

@@ -32,7 +32,7 @@ const fn program(bench: &'static str, keys: &'static [(&'static str, Key)]) -> O
 
 /// And for a server on one core.
 const fn server(bench: &'static str, only: &'static [&'static str]) -> Option<Call> {
-    Some(Call { bench, keys: &[("workers", Key::Number(1))], server: true, only })
+    Some(Call { bench, keys: &[("workers", Key::Workers)], server: true, only })
 }
 
 /// What most have in common; the rest is named by each.
@@ -50,6 +50,7 @@ const BASE: Experiment = Experiment {
     shrink: 2,
     pinned: Pinned::No,
     workers: 2,
+    full_only: &[],
     seconds: (4.0, 1.0),
 };
 
@@ -58,7 +59,7 @@ const TIMED: Experiment = Experiment {
     metrics: &[lower("value", "ns")],
     amount: Amount::Timed,
     pinned: Pinned::Workers,
-    seconds: (1.4, 0.4),
+    seconds: (0.9, 0.3),
     ..BASE
 };
 
@@ -68,20 +69,20 @@ const SERVED: Experiment = Experiment {
     amount: Amount::Parameter,
     takes: Takes { descriptors: 1, bytes: 64 << 10 },
     pinned: Pinned::Apart,
-    seconds: (4.0, 1.1),
+    workers: 1,
+    seconds: (2.6, 0.9),
     ..BASE
 };
 
 const BOTH: &[Subject] = &[Timestop, Threads];
 const ONE_AND_TWO: &[(usize, &[Subject])] = &[(1, &[Timestop]), (2, &[Timestop])];
-const COUNTED: &[(&str, Key)] = &[("workers", Key::Parameter), ("count", Key::Amount)];
-const COUNTED_BY_TWO: &[(&str, Key)] = &[("workers", Key::Number(2)), ("count", Key::Amount)];
-const TASKS: &[(&str, Key)] = &[("workers", Key::Number(2)), ("tasks", Key::Amount)];
+const COUNTED: &[(&str, Key)] = &[("workers", Key::Workers), ("count", Key::Amount)];
+const TASKS: &[(&str, Key)] = &[("workers", Key::Workers), ("tasks", Key::Amount)];
 /// A fiber, task or process of an ordinary system.
 const TASK: Takes = Takes { descriptors: 0, bytes: 10 << 10 };
 /// The value is p99.
 const LATENESS: &[Metric] = &[lower("value", "ms"), lower("p50", "ms"), lower("max", "ms")];
-const WINDOW: Key = Key::Seconds { full: 3, quick: 1 };
+const WINDOW: Key = Key::Seconds { full: 2, quick: 1 };
 const SYSTEM_OF_TASK: &[Metric] =
     &[lower("value", "B"), lower("page_tables", "B"), lower("system", "B")];
 const SERVER: &[Metric] =
@@ -95,7 +96,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         name: "yield",
         question: "What does a switch cost when two fibers on one worker yield to each other?",
         measure: bench::switch::two,
-        outside: program("yield", &[("workers", Key::Number(1)), ("count", Key::Amount)]),
+        outside: program("yield", COUNTED),
         workers: 1,
         ..TIMED
     },
@@ -156,7 +157,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         outside: program(
             "ring",
             &[
-                ("workers", Key::Parameter),
+                ("workers", Key::Workers),
                 ("tasks", Key::Number(bench::ring::FIBERS)),
                 ("count", Key::Amount),
             ],
@@ -167,14 +168,14 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         name: "mpmc",
         question: "What does a message cost on one channel of capacity 1,024 with four senders and four receivers?",
         measure: bench::mpmc::measure,
-        outside: program("mpmc", COUNTED_BY_TWO),
+        outside: program("mpmc", COUNTED),
         ..TIMED
     },
     Experiment {
         name: "mutex",
         question: "What does a lock and unlock cost when eight fibers on two workers want one Mutex?",
         measure: bench::mutex::measure,
-        outside: program("mutex", COUNTED_BY_TWO),
+        outside: program("mutex", COUNTED),
         ..TIMED
     },
     Experiment {
@@ -184,7 +185,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         parameter: scaled("leaves"),
         variants: &[(1_000_000, &[Timestop])],
         measure: bench::skynet::measure,
-        outside: program("skynet", &[("workers", Key::Number(2)), ("leaves", Key::Amount)]),
+        outside: program("skynet", &[("workers", Key::Workers), ("leaves", Key::Amount)]),
         amount: Amount::Parameter,
         takes: Takes { descriptors: 0, bytes: 3 << 10 },
         shrink: 10,
@@ -198,6 +199,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         metrics: SYSTEM_OF_TASK,
         parameter: scaled("fibers"),
         variants: &[(100_000, &[Timestop]), (1_000_000, &[Timestop])],
+        full_only: &[1_000_000],
         measure: bench::memory::receiving,
         outside: program("memory_recv", TASKS),
         amount: Amount::Parameter,
@@ -212,6 +214,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         metrics: SYSTEM_OF_TASK,
         parameter: scaled("fibers"),
         variants: &[(100_000, &[Timestop]), (1_000_000, &[Timestop])],
+        full_only: &[1_000_000],
         measure: bench::memory::sleeping,
         outside: program("memory_sleep", TASKS),
         amount: Amount::Parameter,
@@ -226,6 +229,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         metrics: &[lower("value", "ms"), lower("rss", "MiB")],
         parameter: scaled("fibers"),
         variants: &[(20_000, &[Timestop]), (1_000_000, &[Timestop])],
+        full_only: &[20_000],
         measure: bench::timers::measure,
         outside: program("timers", TASKS),
         amount: Amount::Parameter,
@@ -242,7 +246,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         variants: ONE_AND_TWO,
         measure: bench::multicore::measure,
         outside: program("multicore", COUNTED),
-        amount: Amount::Fixed(50_000_000),
+        amount: Amount::Fixed(30_000_000),
         pinned: Pinned::Workers,
         seconds: (3.0, 0.5),
         ..BASE
@@ -253,6 +257,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         metrics: SERVER,
         parameter: fixed("conns"),
         variants: &[(64, SERVERS), (1_000, SERVERS), (8_000, SERVERS)],
+        full_only: &[1_000],
         measure: bench::echo::measure,
         outside: server("echo", &[]),
         ..SERVED
@@ -341,14 +346,14 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         outside: program(
             "hog",
             &[
-                ("workers", Key::Number(2)),
+                ("workers", Key::Workers),
                 ("hogs", Key::Parameter),
                 ("secs", WINDOW),
                 ("late", Key::Late),
             ],
         ),
         pinned: Pinned::Workers,
-        seconds: (3.6, 1.2),
+        seconds: (2.6, 1.2),
         ..BASE
     },
     Experiment {
@@ -359,14 +364,14 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         outside: program(
             "blocked",
             &[
-                ("workers", Key::Number(2)),
+                ("workers", Key::Workers),
                 ("stuck", Key::Number(4)),
                 ("secs", WINDOW),
                 ("late", Key::Late),
             ],
         ),
         pinned: Pinned::Workers,
-        seconds: (3.6, 1.2),
+        seconds: (2.6, 1.2),
         ..BASE
     },
     Experiment {

@@ -38,6 +38,7 @@ pub(in crate::lab) fn become_it(trial: &Trial, program: &Program, late: Option<&
         let value = match key {
             Key::Number(number) => number.to_string(),
             Key::Parameter => trial.parameter().to_string(),
+            Key::Workers => trial.workers().to_string(),
             Key::Amount => trial.amount().to_string(),
             Key::Seconds { full, quick } => trial.pick(*full, *quick).to_string(),
             Key::Late => match late {

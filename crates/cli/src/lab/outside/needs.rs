@@ -27,11 +27,10 @@ pub(super) fn look_for(
     need: &Need,
     interrupt: &Interrupt,
 ) -> Result<Option<String>, Failure> {
-    let missing = |why: &str| {
-        let command = need.command.join(" ");
-        Failure::Broken(format!("needs `{command}` ({why}): {}", need.install))
-    };
     let mut command = folder.command(&need.command).map_err(Failure::Broken)?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let missing =
+        |why: &str| Failure::Broken(format!("needs `{program}` ({why}): {}", need.install));
     match child::captured(&mut command, LIMIT, interrupt) {
         Ok(told) if told.status.success() => {
             Ok(told.text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned))

@@ -31,6 +31,9 @@ pub(crate) fn readiness(folder: &Folder, name: &str, interrupt: &Interrupt) -> R
     let stamped =
         stamp(folder).and_then(|file| Some((fs::metadata(&file).ok()?, fs::read(file).ok()?)));
     let Some((metadata, text)) = stamped else {
+        if folder.uses_python() && !folder.places.python().exists() {
+            return prepare("not built");
+        }
         return match needs::version(folder, interrupt) {
             Ok(version) if !folder.is_built() => Readiness::Ready { version },
             Ok(_) => prepare("not built"),

@@ -29,7 +29,7 @@ const BUSY: usize = 100;
 
 /// How long to warm up and to measure.
 pub(super) fn load(trial: &Trial, connections: usize) -> Load {
-    let (warm_up, window) = trial.pick((500, 2_500), (150, 350));
+    let (warm_up, window) = trial.pick((300, 1_500), (150, 350));
     Load {
         connections,
         idle: 0,
