@@ -86,6 +86,8 @@ const CONNS: Option<Parameter> = Some(Parameter { name: "conns", scales: false }
 const ONE_AND_TWO: &[(usize, &[Subject])] = &[(1, BOTH), (2, BOTH)];
 /// The value is p99.
 const LATENESS: &[Metric] = &[lower("value", "ms"), lower("p50", "ms"), lower("max", "ms")];
+const LEGACY: &[Metric] = &[lower("value", "s"), lower("cpu", "s"), lower("os_threads", "threads")];
+const SPINNERS: Option<Parameter> = Some(Parameter { name: "spinners", scales: false });
 const ECHO_SUBJECTS: &[Subject] = &[Timestop, Threads, Epoll];
 
 pub(crate) static EXPERIMENTS: &[Experiment] = &[
@@ -258,6 +260,56 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         parameter: None,
         variants: &[(0, &[Plain, Run])],
         measure: bench::hog::python::measure,
+    },
+    Experiment {
+        name: "http",
+        question: "How many requests a second does an HTTP server on one core answer, keep-alive and 1 KB each, and how soon?",
+        metrics: &[
+            higher("value", "req/s"),
+            lower("p50", "us"),
+            lower("p99", "us"),
+            lower("cpu", "us/req"),
+        ],
+        parameter: CONNS,
+        variants: &[(64, BOTH), (1_000, BOTH)],
+        measure: bench::http::measure,
+    },
+    Experiment {
+        name: "view",
+        question: "While some views compute for two seconds each, how long do 50 other clients wait for an answer, on one core?",
+        metrics: &[
+            lower("value", "ms"),
+            lower("p50", "ms"),
+            lower("max", "ms"),
+            lower("unanswered", "clients"),
+        ],
+        parameter: SPINNERS,
+        variants: &[(1, BOTH), (4, BOTH)],
+        measure: bench::view::measure,
+    },
+    Experiment {
+        name: "multicore_http",
+        question: "How many views that compute 2 ms does one server answer a second, on one core and on two?",
+        metrics: &[higher("value", "req/s"), lower("p99", "us")],
+        parameter: WORKERS,
+        variants: ONE_AND_TWO,
+        measure: bench::multicore_http::measure,
+    },
+    Experiment {
+        name: "legacy",
+        question: "How long does a blocking Python program of 200 threads take for 40 requests each, at 50 ms each, unchanged?",
+        metrics: LEGACY,
+        parameter: None,
+        variants: &[(0, &[Plain, Run])],
+        measure: bench::legacy::pure,
+    },
+    Experiment {
+        name: "legacy_c",
+        question: "And for 4 requests each, if a library in C does the waiting, which no patch of Python's modules reaches?",
+        metrics: LEGACY,
+        parameter: None,
+        variants: &[(0, &[Plain, Run])],
+        measure: bench::legacy::with_c,
     },
 ];
 

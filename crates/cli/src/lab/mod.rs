@@ -36,6 +36,7 @@ use std::process::ExitCode;
 mod bench;
 mod chaos;
 mod child;
+mod descent;
 mod experiments;
 mod interrupt;
 mod lateness;

@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     machine::raise_descriptor_limit();
     let told = trial(&args).and_then(|trial| match args.server {
-        true => Err(bench::echo::serve(&trial)),
+        true => Err(bench::serve(&trial)),
         false => (trial.row.experiment.measure)(&trial),
     });
     match told.and_then(|measured| print(&measured).map_err(|error| error.to_string())) {

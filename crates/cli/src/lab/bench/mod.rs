@@ -6,8 +6,11 @@ use super::subject::Trial;
 pub(super) mod demo;
 pub(super) mod echo;
 pub(super) mod hog;
+pub(super) mod http;
 pub(super) mod idle_cpu;
+pub(super) mod legacy;
 pub(super) mod memory;
+pub(super) mod multicore_http;
 pub(super) mod mutex;
 pub(super) mod pingpong;
 pub(super) mod python;
@@ -15,9 +18,20 @@ mod sleepers;
 pub(super) mod spawn_join;
 pub(super) mod switch;
 pub(super) mod timers;
+pub(super) mod view;
 
 /// Measures one run, in this process.
 pub(super) type Measure = fn(&Trial) -> Result<Measured, String>;
+
+/// The server of a run that measures one, until it is killed; returns only to say what went wrong.
+pub(super) fn serve(trial: &Trial) -> String {
+    match trial.row.experiment.name {
+        "echo" => echo::serve(trial),
+        "multicore_http" => http::server::serve(trial, trial.parameter()),
+        "http" | "view" | "legacy" | "legacy_c" => http::server::serve(trial, 1),
+        other => format!("'{other}' has no server"),
+    }
+}
 
 /// Nanoseconds for each of `count`.
 fn nanoseconds_each(elapsed: std::time::Duration, count: usize) -> Measured {

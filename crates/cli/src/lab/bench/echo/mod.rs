@@ -62,7 +62,7 @@ pub(in crate::lab) fn serve(trial: &Trial) -> String {
 }
 
 /// What `child::Server` waits for.
-fn announce(port: u16) -> io::Result<()> {
+pub(super) fn announce(port: u16) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{port} {}", process::id())?;
     stdout.flush()
