@@ -78,8 +78,11 @@ def main():
     if keys.keys() != {"port", "threads", "count"}:
         sys.exit(f"{bench} has the keys port, threads, count")
     if bench == "legacy_c":
-        # Once and not in a race of all threads, and here, where a reader sees why if it is missing.
-        import pycurl  # noqa: F401
+        # Once, and not in a race of all threads.
+        try:
+            import pycurl  # noqa: F401
+        except ImportError as error:
+            sys.exit(f"{error}: pip install pycurl")
     begin = time.perf_counter()
     answers = run(CLIENTS[bench], **keys)
     seconds = time.perf_counter() - begin

@@ -21,7 +21,7 @@ pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
         connections: trial.parameter(),
         path: "/",
         warm_up: trial.pick(2, 1),
-        window: trial.pick(5, 1),
+        window: trial.pick(5, 2),
     };
     let measured = load.put_on(&server);
     Ok(server.unless_ended(measured)?.with_note(note))
