@@ -10,6 +10,7 @@ mod fallback;
 mod hogs;
 mod html;
 mod lab;
+mod lab_servers;
 mod limits;
 mod package;
 mod preemption;

@@ -15,13 +15,15 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::lab::child::{Capture, Server};
 use crate::lab::descent;
-use crate::lab::experiments::Subject;
+use crate::lab::experiments::{Row, Subject};
 use crate::lab::machine;
 use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 
 const PROGRAM: &str = include_str!("../../../../../lab/subjects/legacy/client.py");
 const THREADS: usize = 200;
+/// The row whose server is asked.
+const SERVER: &str = "http/64";
 /// Between two looks at how many OS threads there are.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
@@ -38,12 +40,18 @@ pub(in crate::lab) fn with_c(trial: &Trial) -> Result<Measured, String> {
 fn measure(trial: &Trial, count: usize) -> Result<Measured, String> {
     let cores = machine::cores();
     machine::pin_to(&[*cores.get(1).unwrap_or(&cores[0])]);
-    let serving = Trial { subject: Subject::Timestop, ..trial.clone() };
-    let server = Server::start(&mut serving.command(true).map_err(|error| error.to_string())?)?;
+    let server = Server::start(&mut slow_server()?)?;
     machine::pin_to(&cores[..1]);
     let keys = [("port", usize::from(server.port)), ("threads", THREADS), ("count", count)];
     let measured = program(trial, &keys).and_then(run);
     server.unless_ended(measured)
+}
+
+/// Timestop's own: it has the view that takes 50 ms.
+fn slow_server() -> Result<Command, String> {
+    let row = Row::all(true).find(|row| row.name() == SERVER).expect("one of the experiments");
+    let server = Trial { row, subject: Subject::Timestop };
+    server.command(true).map_err(|error| error.to_string())
 }
 
 /// The program, for the subject of `trial`.

@@ -27,8 +27,7 @@ pub(super) type Measure = fn(&Trial) -> Result<Measured, String>;
 pub(super) fn serve(trial: &Trial) -> String {
     match trial.row.experiment.name {
         "echo" => echo::serve(trial),
-        "multicore_http" => http::server::serve(trial, trial.parameter()),
-        "http" | "view" | "legacy" | "legacy_c" => http::server::serve(trial, 1),
+        "http" | "view" | "multicore_http" => http::server::serve(trial),
         other => format!("'{other}' has no server"),
     }
 }

@@ -20,7 +20,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::lab::bench::echo::announce;
 use crate::lab::bench::hog::compute;
-use crate::lab::machine;
 use crate::lab::subject::Trial;
 use crate::lab::threads::{OnThreads, Threads, on};
 
@@ -30,11 +29,13 @@ const FIELDS: usize = 64;
 const BACKLOG: i32 = 4096;
 const BODY: [u8; 1024] = [b'0'; 1024];
 
-/// Serves on `cores` of those that the process has until killed; returns only to say what went wrong.
-pub(in crate::lab) fn serve(trial: &Trial, cores: usize) -> String {
-    let allowed = machine::cores();
-    machine::pin_to(&allowed[..cores.min(allowed.len())]);
-    match on(trial.subject, Views { workers: cores, pace: Pace::measured() }) {
+/// Serves until killed; returns only to say what went wrong. Who starts it has it inherit its cores.
+pub(in crate::lab) fn serve(trial: &Trial) -> String {
+    let workers = match trial.row.experiment.parameter {
+        Some(parameter) if parameter.name == "workers" => trial.parameter(),
+        _ => 1,
+    };
+    match on(trial.subject, Views { workers, pace: Pace::measured() }) {
         Ok(Ok(())) => "the server stopped".to_owned(),
         Ok(Err(error)) => format!("the server failed: {error}"),
         Err(why) => why,
