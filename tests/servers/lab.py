@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The servers that `timestop lab` measures: each starts, answers, and dies leaving no process behind?
+"""The servers that `timestop lab` measures, and programs that ask one: does each do what `lab/subjects/README.md` says?
 
     tests/servers/lab.py [--python PYTHON] [NAME…]
 
-Reads `lab/subjects/*/subject.toml`, builds what has to be built, and calls each server as the lab would. It is ended by
-SIGKILL to the one process that was started, so whatever else it had must notice by itself. PYTHON is the interpreter of a
+Reads `lab/subjects/*/subject.toml`, builds what has to be built, and calls each as the lab would. A server is asked for its
+views, and ended by SIGKILL to the one process that was started: no process may stay, whatever else it had. PYTHON is the interpreter of a
 virtual environment that has the packages; without it one is made in `target/lab/python`. Needs `cargo build --release`
 done.
 """
@@ -30,17 +30,19 @@ TARGET = ROOT / "target/lab"
 # In all of which `/` is answered; in those of VIEWS there are three.
 SERVERS = {"http", "view", "multicore_http"}
 VIEWS = {"view", "multicore_http"}
+# These ask a server.
+PROGRAMS = {"legacy", "legacy_c"}
 SPIN = 300  # milliseconds
 SECONDS_TO_START = 60
 SECONDS_TO_END = 30
 
 
 class Subject:
-    """One that is a server, with the folder that has it."""
+    """One that is a server or asks one, with the folder that has it."""
 
     def __init__(self, folder, table, python):
         self.folder, self.name, self.run = folder, table["name"], table["run"]
-        self.benches = [bench for bench in table["benches"] if bench in SERVERS]
+        self.benches = [bench for bench in table["benches"] if bench in SERVERS | PROGRAMS]
         self.python = python
 
     def command(self, *arguments):
@@ -127,7 +129,7 @@ def get(connection, path):
     return answer, answer.read()
 
 
-def check(subject, bench):
+def check_server(subject, bench):
     """What is wrong, a line each."""
     wrong = []
 
@@ -158,6 +160,18 @@ def check(subject, bench):
     return wrong
 
 
+def check_program(subject, bench):
+    """The same of one that asks a server."""
+    with started(BuiltIn("timestop").command("view")) as (_, port, _):
+        command = subject.command(bench, f"port={port}", "threads=5", "count=2")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_TO_START)
+    if done.returncode:
+        return [f"status {done.returncode}: {done.stderr.strip()}"]
+    printed = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    # Each thread waits twice for 50 ms.
+    return [] if float(printed["value"]) >= 0.1 else [f"printed {printed}"]
+
+
 def refuses(subject):
     """What it takes that it should not."""
     for arguments in (["no_such_bench"], [subject.benches[0], "no_such_key=1"]):
@@ -179,7 +193,10 @@ def main():
     python = options.python or virtual_environment("lab/python", sorted(packages))
     good = True
     for subject in subjects(options.names, python):
-        wrong = [f"{bench}: {line}" for bench in subject.benches for line in check(subject, bench)]
+        wrong = []
+        for bench in subject.benches:
+            check = check_program if bench in PROGRAMS else check_server
+            wrong += [f"{bench}: {line}" for line in check(subject, bench)]
         if isinstance(subject, Subject):
             wrong += refuses(subject)
         good = good and not wrong

@@ -1,61 +1,59 @@
-//! What was measured, as a table for people and as JSON lines for programs; and the list of what can be.
+//! What was measured, as a table for people; and the list of what can be.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use comfy_table::{
     Cell as Field, CellAlignment, ContentArrangement, Table, TableComponent, presets,
 };
 use rustix::termios::tcgetwinsize;
-use serde_json::{Map, Value, json};
 
-use super::experiments::{Better, EXPERIMENTS, Metric, Row, Subject, subjects_of};
-use super::runner::Cell;
+use super::experiments::{EXPERIMENTS, Metric, Row, subjects_of};
+use super::outside::Catalogue;
+use super::record::Record;
 
 /// The table, best read with the unit's arrow: `↓` lower is better, `↑` higher is.
-pub(crate) fn table(out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
+pub(crate) fn table(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
     let mut table = plain_table(["bench", "subject", "median", "unit", "min … max", "remarks"]);
-    let mut above = String::new();
-    for cell in sorted(cells) {
-        let name = cell.name();
-        let shown = if name == above { "" } else { &name };
-        let range = match (cell.sample.min(), cell.sample.max()) {
-            (Some(min), Some(max)) => format!("{} … {}", number(min), number(max)),
-            _ => String::new(),
+    let mut above = "";
+    for record in sorted(records) {
+        let shown = if record.bench == above { "" } else { &record.bench };
+        let range = match record.range() {
+            Some((min, max)) => format!("{} … {}", number(min), number(max)),
+            None => String::new(),
         };
-        let median = cell.sample.median().map_or("failed".to_owned(), number);
         table.add_row([
             Field::new(shown),
-            Field::new(cell.subject.name()),
-            Field::new(median).set_alignment(CellAlignment::Right),
-            Field::new(format!("{} {}", cell.metric.unit, arrow(cell.metric))),
+            Field::new(&record.subject),
+            Field::new(median(record)).set_alignment(CellAlignment::Right),
+            Field::new(format!("{} {}", record.unit, record.better.arrow())),
             Field::new(range),
-            Field::new(remarks(cell)),
+            Field::new(remarks(record)),
         ]);
-        above = name;
+        above = &record.bench;
     }
     writeln!(out, "{table}")
 }
 
 /// The same, a row a bench and a column a subject, for a page.
-pub(crate) fn markdown(out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
-    let cells = sorted(cells);
-    let subjects: Vec<Subject> = Subject::ALL
-        .into_iter()
-        .filter(|subject| cells.iter().any(|cell| cell.subject == *subject))
-        .collect();
+pub(crate) fn markdown(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
+    let records = sorted(records);
+    let mut subjects: Vec<&str> = Vec::new();
+    for record in &records {
+        if !subjects.contains(&record.subject.as_str()) {
+            subjects.push(&record.subject);
+        }
+    }
     write!(out, "| |")?;
     for subject in &subjects {
-        write!(out, " {} |", subject.name())?;
+        write!(out, " {subject} |")?;
     }
     writeln!(out, "\n|---|{}", "---:|".repeat(subjects.len()))?;
-    for row in cells.chunk_by(|one, other| one.name() == other.name()) {
-        write!(out, "| {}, {} {} |", row[0].name(), row[0].metric.unit, arrow(row[0].metric))?;
+    for row in records.chunk_by(|one, other| one.bench == other.bench) {
+        write!(out, "| {}, {} {} |", row[0].bench, row[0].unit, row[0].better.arrow())?;
         for subject in &subjects {
-            let cell = row.iter().find(|cell| cell.subject == *subject);
-            let median = cell.map_or("—".to_owned(), |cell| {
-                cell.sample.median().map_or("failed".to_owned(), number)
-            });
-            write!(out, " {median} |")?;
+            let record = row.iter().find(|record| record.subject == *subject);
+            write!(out, " {} |", record.map_or("—".to_owned(), |record| median(record)))?;
         }
         writeln!(out)?;
     }
@@ -63,82 +61,58 @@ pub(crate) fn markdown(out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
 }
 
 /// Metric by metric, so that the subjects of one stand below each other.
-fn sorted(cells: &[Cell]) -> Vec<&Cell> {
-    let mut names: Vec<String> = Vec::new();
-    for cell in cells {
-        if !names.contains(&cell.name()) {
-            names.push(cell.name());
+pub(crate) fn sorted(records: &[Record]) -> Vec<&Record> {
+    let mut names: Vec<&str> = Vec::new();
+    for record in records {
+        if !names.contains(&record.bench.as_str()) {
+            names.push(&record.bench);
         }
     }
-    let of = |name: String| cells.iter().filter(move |cell| cell.name() == name);
+    let of = |name| records.iter().filter(move |record| record.bench == name);
     names.into_iter().flat_map(of).collect()
 }
 
-fn remarks(cell: &Cell) -> String {
+fn median(record: &Record) -> String {
+    record.value.map_or("failed".to_owned(), number)
+}
+
+fn remarks(record: &Record) -> String {
     // No errors, nothing stuck: nothing to remark.
-    let told = cell.also.iter().filter(|(_, value)| **value != 0.0);
+    let told = record.also.iter().filter(|(_, value)| **value != 0.0);
     let also = told.map(|(key, value)| format!("{key} {}", number(*value)));
-    let failed = cell.error.iter().map(|why| match cell.is_failure() {
+    let noisy = record.noisy.then(|| "noisy".to_owned());
+    let failed = record.error.iter().map(|why| match record.is_failure() {
         true => why.clone(),
         false => format!("a run failed: {why}"),
     });
-    also.chain(cell.note.clone()).chain(failed).collect::<Vec<_>>().join("; ")
+    let remarks = noisy.into_iter().chain(also).chain(record.note.clone()).chain(failed);
+    remarks.collect::<Vec<_>>().join("; ")
 }
 
-/// One object a line.
-pub(crate) fn json(out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
-    for cell in sorted(cells) {
-        writeln!(out, "{}", object(cell))?;
-    }
-    out.flush()
-}
-
-fn object(cell: &Cell) -> Value {
-    let mut object = Map::new();
-    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
-    put("bench", json!(cell.name()));
-    put("subject", json!(cell.subject.name()));
-    put("value", json!(cell.sample.median().map(rounded)));
-    put("unit", json!(cell.metric.unit));
-    put("runs", json!(cell.sample.len()));
-    if let (Some(min), Some(max)) = (cell.sample.min(), cell.sample.max()) {
-        put("min", json!(rounded(min)));
-        put("max", json!(rounded(max)));
-    }
-    if let Some(parameter) = cell.row.experiment.parameter {
-        put(parameter.name, json!(cell.row.value));
-    }
-    for (key, value) in &cell.also {
-        put(key, json!(rounded(*value)));
-    }
-    if let Some(note) = &cell.note {
-        put("note", json!(note));
-    }
-    if let Some(error) = &cell.error {
-        put("error", json!(error));
-    }
-    Value::Object(object)
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
-}
-
-/// What can be measured.
-pub(crate) fn list(quick: bool) -> io::Result<()> {
+/// What can be measured, and by whom.
+pub(crate) fn list(quick: bool, catalogue: &Catalogue) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let mut table = plain_table(["bench", "question", "unit", "subjects", "rows"]);
+    let mut all = BTreeSet::new();
     for experiment in EXPERIMENTS {
         let rows = Row::all(quick).filter(|row| row.experiment.name == experiment.name);
-        let subjects = subjects_of(experiment);
+        let subjects = subjects_of(experiment, catalogue);
+        all.extend(subjects.iter().copied());
+        let names: Vec<_> = subjects.into_iter().map(|subject| subject.name()).collect();
         table.add_row([
             experiment.name.to_owned(),
-            experiment.question.to_owned(),
+            format!("{}\n({})", experiment.question, experiment.pinned.words()),
             lines(experiment.metrics.iter().map(unit)),
-            lines(subjects.into_iter().map(|subject| subject.name().to_owned())),
+            names.join(" "),
             lines(rows.map(|row| row.name())),
         ]);
     }
-    writeln!(io::stdout().lock(), "{table}")
+    writeln!(out, "{table}\n")?;
+    let mut table = plain_table(["subject", ""]);
+    for subject in all {
+        table.add_row([subject.name(), subject.title()]);
+    }
+    writeln!(out, "{table}")
 }
 
 fn lines(words: impl Iterator<Item = String>) -> String {
@@ -147,14 +121,7 @@ fn lines(words: impl Iterator<Item = String>) -> String {
 
 fn unit(metric: &Metric) -> String {
     let name = if metric.key == "value" { "" } else { metric.key };
-    format!("{name} {} {}", metric.unit, arrow(metric)).trim_start().to_owned()
-}
-
-fn arrow(metric: &Metric) -> char {
-    match metric.better {
-        Better::Lower => '↓',
-        Better::Higher => '↑',
-    }
+    format!("{name} {} {}", metric.unit, metric.better.arrow()).trim_start().to_owned()
 }
 
 fn plain_table<const N: usize>(header: [&str; N]) -> Table {
@@ -196,55 +163,15 @@ pub(crate) fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::experiments::Subject;
-    use super::super::stats::Sample;
+    use super::super::record::made_up::record;
     use super::*;
 
-    fn cell(name: &str, runs: &[f64]) -> Cell {
-        let row = Row::all(false).find(|row| row.name() == name).expect("a known row");
-        Cell {
-            metric: &row.experiment.metrics[0],
-            row,
-            subject: Subject::Timestop,
-            sample: runs.iter().copied().collect::<Sample>(),
-            also: Default::default(),
-            note: None,
-            error: None,
-        }
-    }
-
-    fn written(cells: &[Cell]) -> String {
-        let mut out = Vec::new();
-        json(&mut out, cells).expect("memory can be written");
-        String::from_utf8(out).expect("JSON is UTF-8")
-    }
-
     #[test]
-    fn a_cell_is_one_line_of_json() {
-        let mut cell = cell("echo/64", &[3.0, 1.00049, 2.0]);
-        cell.also.insert("errors".to_owned(), 0.0);
-        let expected = concat!(
-            r#"{"bench":"echo/64","subject":"timestop","value":2.0,"unit":"req/s","runs":3,"#,
-            r#""min":1.0,"max":3.0,"conns":64,"errors":0.0}"#,
-            "\n"
-        );
-        assert_eq!(written(&[cell]), expected);
-    }
-
-    #[test]
-    fn a_failed_cell_says_why_in_either_form() {
-        let mut cell = cell("yield", &[]);
-        cell.error = Some("exit status: 1: no luck".to_owned());
+    fn a_failed_cell_says_why() {
         let mut out = Vec::new();
-        table(&mut out, std::slice::from_ref(&cell)).expect("memory can be written");
+        table(&mut out, &[record("a", None, &[])]).expect("memory can be written");
         let shown = String::from_utf8(out).expect("UTF-8");
         assert!(shown.contains("failed") && shown.contains("no luck"), "{shown}");
-        let expected = concat!(
-            r#"{"bench":"yield","subject":"timestop","value":null,"unit":"ns","runs":0,"#,
-            r#""error":"exit status: 1: no luck"}"#,
-            "\n"
-        );
-        assert_eq!(written(&[cell]), expected);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A blocking program that nobody has changed: 200 Python threads, each with a connection of its own, that ask a server
-//! which takes 50 ms to answer. As it is; patched by gevent; under `timestop run`.
+//! A blocking program that nobody has changed: Python threads, each with a connection of its own, that ask a server which
+//! takes 50 ms to answer. As it is; patched by gevent; under `timestop run`.
 //!
 //! In `legacy` all is Python, down to the sockets. In `legacy_c` the client is libcurl, whose waits no patch of Python's
 //! modules can reach: under gevent, one waits and all wait.
@@ -13,53 +13,34 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::lab::child::{Capture, Server};
+use crate::lab::child::{Capture, Server, last_words};
 use crate::lab::descent;
 use crate::lab::experiments::{Row, Subject};
 use crate::lab::machine;
 use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 
-const PROGRAM: &str = include_str!("../../../../../lab/subjects/legacy/client.py");
-const THREADS: usize = 200;
 /// The row whose server is asked.
 const SERVER: &str = "http/64";
 /// Between two looks at how many OS threads there are.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-pub(in crate::lab) fn pure(trial: &Trial) -> Result<Measured, String> {
-    measure(trial, trial.pick(40, 4))
-}
-
-/// Fewer: where all wait for one, this takes 200 times as long.
-pub(in crate::lab) fn with_c(trial: &Trial) -> Result<Measured, String> {
-    measure(trial, trial.pick(4, 1))
-}
-
-/// `count`: how many requests of each thread.
-fn measure(trial: &Trial, count: usize) -> Result<Measured, String> {
+pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
+    let told = |error: io::Error| error.to_string();
     let cores = machine::cores();
     machine::pin_to(&[*cores.get(1).unwrap_or(&cores[0])]);
-    let server = Server::start(&mut slow_server()?)?;
+    let server = Server::start(&mut slow_server().map_err(told)?)?;
     machine::pin_to(&cores[..1]);
-    let keys = [("port", usize::from(server.port)), ("threads", THREADS), ("count", count)];
-    let measured = program(trial, &keys).and_then(run);
+    let mut program = trial.command(true).map_err(told)?;
+    program.args(["--port", &server.port.to_string()]);
+    let measured = run(program);
     server.unless_ended(measured)
 }
 
 /// Timestop's own: it has the view that takes 50 ms.
-fn slow_server() -> Result<Command, String> {
+fn slow_server() -> io::Result<Command> {
     let row = Row::all(true).find(|row| row.name() == SERVER).expect("one of the experiments");
-    let server = Trial { row, subject: Subject::Timestop };
-    server.command(true).map_err(|error| error.to_string())
-}
-
-/// The program, for the subject of `trial`.
-fn program(trial: &Trial, keys: &[(&str, usize)]) -> Result<Command, String> {
-    let mut command = super::python::command(trial.subject, PROGRAM)?;
-    command.arg(trial.row.experiment.name);
-    command.args(keys.iter().map(|(key, value)| format!("{key}={value}")));
-    Ok(command)
+    Trial { row, subject: Subject::Timestop, amount: None }.command(true)
 }
 
 /// What it prints, its CPU time, and the most OS threads that it was seen to have.
@@ -79,7 +60,7 @@ fn run(mut command: Command) -> Result<Measured, String> {
     let Watched { cpu, threads } = watched?;
     if !status.success() {
         let said = stderr.text().map_err(told)?;
-        let reason = said.trim().lines().next_back().unwrap_or_default();
+        let reason = last_words(&said).unwrap_or("it said nothing");
         return Err(format!("the program ended ({status}): {reason}"));
     }
     let measured: Measured = stdout.text().map_err(told)?.parse()?;

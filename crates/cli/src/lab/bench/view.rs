@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::echo::with_server;
 use super::http::client::Client;
-use super::http::{note, start_on_first};
 use crate::lab::lateness::Lateness;
 use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
@@ -22,14 +22,12 @@ const OTHERS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    let (note, server) = (note(1), start_on_first(trial, 1)?);
     let spin = format!("/spin?ms={}", trial.pick(2_000, 300));
     let warm_up = Duration::from_millis(trial.pick(1_000, 200));
-    let port = server.port;
-    let measured = timestop::Config::new()
-        .workers(1)
-        .run(|| Crowd { port, spin: &spin, spinners: trial.parameter(), warm_up }.ask());
-    Ok(server.unless_ended(measured)?.with_note(note))
+    with_server(trial, |server| {
+        let crowd = Crowd { port: server.port, spin: &spin, spinners: trial.parameter(), warm_up };
+        timestop::Config::new().workers(1).run(|| crowd.ask())
+    })
 }
 
 struct Crowd<'a> {
