@@ -35,6 +35,7 @@ use std::time::Duration;
 mod bench;
 mod chaos;
 mod child;
+mod descent;
 mod describe;
 mod experiments;
 mod interrupt;

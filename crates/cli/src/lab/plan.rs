@@ -58,10 +58,11 @@ pub(crate) fn plan(row: &Row, subject: Subject, ready: &Readiness, room: Room) -
     plan
 }
 
-/// Cores that it cannot use. What one makes of them without threads is what `multicore` asks: a process for each, say.
+/// Cores that it cannot use. What one makes of them without threads is what `multicore` and its like ask: a process for each, say.
 fn fewer_cores(row: &Row, program: &Program) -> Option<&'static AtMost> {
     let most = program.at_most(["workers"])?;
-    (row.workers() > most.value && row.experiment.name != "multicore").then_some(most)
+    let is_asked_about_them = row.experiment.name.starts_with("multicore");
+    (row.workers() > most.value && !is_asked_about_them).then_some(most)
 }
 
 /// As much as fits into `room` and is not above `most`.

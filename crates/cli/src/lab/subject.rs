@@ -33,9 +33,19 @@ pub(crate) struct Args {
     /// Be the server that the run of this name measures, or the program
     #[arg(long)]
     server: bool,
-    /// Where a program writes how late its sleepers were
+    #[command(flatten)]
+    given: Given,
+}
+
+/// What a program is told that only this run knows.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Given {
+    /// Where it writes how late its sleepers were
     #[arg(long)]
-    late: Option<String>,
+    pub(crate) late: Option<String>,
+    /// Of the server that it asks
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
 }
 
 /// One run of a row for one subject.
@@ -96,13 +106,12 @@ impl Trial {
     fn pin(&self, server: bool) {
         match self.row.experiment.pinned {
             Pinned::No => {}
-            Pinned::Workers => {
+            // The load pins itself when its server runs, which would inherit that.
+            Pinned::Apart if !server => {}
+            Pinned::Workers | Pinned::Apart => {
                 let workers = NonZeroUsize::new(self.workers()).expect("at least one worker");
                 machine::pin_to_first(workers);
             }
-            // The load pins itself when its server runs, which would inherit that.
-            Pinned::Apart if server => machine::pin_to(&machine::cores()[..1]),
-            Pinned::Apart => {}
         }
     }
 }
@@ -116,7 +125,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         trial.pin(args.server);
         match (args.server, trial.subject, trial.row.experiment.outside) {
             (true, Subject::Outside(program), _) => {
-                Err(outside::call::become_it(&trial, program, args.late.as_deref()))
+                Err(outside::call::become_it(&trial, program, &args.given))
             }
             (true, _, _) => Err((trial.row.experiment.serve)(&trial)),
             (false, Subject::Outside(_), Some(call @ Call { server: false, .. })) => {

@@ -11,6 +11,7 @@ mod hogs;
 mod html;
 mod lab;
 mod lab_outside;
+mod lab_servers;
 mod limits;
 mod package;
 mod preemption;

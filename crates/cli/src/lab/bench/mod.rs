@@ -10,10 +10,13 @@ mod channels;
 pub(super) mod demo;
 pub(super) mod echo;
 pub(super) mod hog;
+pub(super) mod http;
 pub(super) mod idle_cpu;
+pub(super) mod legacy;
 pub(super) mod memory;
 pub(super) mod mpmc;
 pub(super) mod multicore;
+pub(super) mod multicore_http;
 pub(super) mod mutex;
 pub(super) mod pingpong;
 pub(super) mod python;
@@ -24,6 +27,7 @@ pub(super) mod spawn;
 pub(super) mod storm;
 pub(super) mod switch;
 pub(super) mod timers;
+pub(super) mod view;
 
 /// Measures one run, in this process.
 pub(super) type Measure = fn(&Trial) -> Result<Measured, String>;

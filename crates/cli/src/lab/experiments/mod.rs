@@ -109,7 +109,8 @@ pub(crate) enum Pinned {
     No,
     /// On as many cores as there are workers.
     Workers,
-    /// The server on the first core, with one worker, and the load on the second.
+    /// The server on the first cores, one a worker, and the load on the others; on all, if there are no others. Of a
+    /// program that asks a server, the other way round.
     Apart,
 }
 
@@ -118,7 +119,9 @@ impl Pinned {
         match self {
             Pinned::No => "not pinned",
             Pinned::Workers => "pinned to as many cores as workers",
-            Pinned::Apart => "server on the first core, load on the second",
+            Pinned::Apart => {
+                "measured on as many cores as workers, load or server beside it on the others"
+            }
         }
     }
 }
@@ -129,7 +132,7 @@ pub(crate) struct Call {
     /// In the words of `lab/subjects/README.md`.
     pub(crate) bench: &'static str,
     pub(crate) keys: &'static [(&'static str, Key)],
-    /// It is a server, and the load is the experiment's `measure`.
+    /// It is a server, or looked at from outside: the experiment's `measure` starts it. Else it measures itself.
     pub(crate) server: bool,
     /// These alone take part; all that have the bench, if none is named.
     pub(crate) only: &'static [&'static str],
@@ -150,6 +153,8 @@ pub(crate) enum Key {
     },
     /// The file that latenesses are written to.
     Late,
+    /// Of the server that it asks.
+    Port,
 }
 
 #[derive(Debug)]

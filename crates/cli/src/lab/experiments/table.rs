@@ -35,6 +35,11 @@ const fn server(bench: &'static str, only: &'static [&'static str]) -> Option<Ca
     Some(Call { bench, keys: &[("workers", Key::Workers)], server: true, only })
 }
 
+/// And for a program of threads that asks a server.
+const fn asking(bench: &'static str, keys: &'static [(&'static str, Key)]) -> Option<Call> {
+    Some(Call { bench, keys, server: true, only: &[] })
+}
+
 /// What most have in common; the rest is named by each.
 const BASE: Experiment = Experiment {
     name: "",
@@ -71,6 +76,19 @@ const SERVED: Experiment = Experiment {
     pinned: Pinned::Apart,
     workers: 1,
     seconds: (2.6, 0.9),
+    ..BASE
+};
+
+/// A program that is asked for by path, and has a thread a connection in this binary.
+const ASKED: Experiment =
+    Experiment { serve: bench::http::server::serve, pinned: Pinned::Apart, workers: 1, ..BASE };
+
+/// A program of threads that asks a slow server.
+const LEGACY: Experiment = Experiment {
+    metrics: &[lower("value", "s"), lower("cpu", "s"), lower("os_threads", "threads")],
+    variants: &[(0, &[])],
+    pinned: Pinned::Apart,
+    workers: 1,
     ..BASE
 };
 
@@ -414,5 +432,74 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         measure: bench::hog::python::measure,
         seconds: (6.5, 2.0),
         ..BASE
+    },
+    Experiment {
+        name: "http",
+        question: "How many requests a second does an HTTP server on one core answer, keep-alive and 1 KB each, and how soon?",
+        metrics: SERVER,
+        parameter: fixed("conns"),
+        variants: &[(64, &[Timestop]), (1_000, &[Timestop])],
+        measure: bench::http::measure,
+        outside: server("http", &[]),
+        amount: Amount::Parameter,
+        takes: Takes { descriptors: 1, bytes: 64 << 10 },
+        seconds: (8.0, 3.5),
+        ..ASKED
+    },
+    Experiment {
+        name: "view",
+        question: "While some views compute for two seconds each, how long do 50 other clients wait for an answer, on one core?",
+        metrics: &[
+            lower("value", "ms"),
+            lower("p50", "ms"),
+            lower("max", "ms"),
+            lower("unanswered", "clients"),
+        ],
+        parameter: fixed("spinners"),
+        variants: &[(1, BOTH), (4, BOTH)],
+        measure: bench::view::measure,
+        outside: server("view", &[]),
+        seconds: (7.0, 2.0),
+        ..ASKED
+    },
+    Experiment {
+        name: "multicore_http",
+        question: "How many views that compute 2 ms does one server answer a second, on one core and on two?",
+        metrics: &[higher("value", "req/s"), lower("p99", "us")],
+        parameter: fixed("workers"),
+        variants: &[(1, BOTH), (2, BOTH)],
+        measure: bench::multicore_http::measure,
+        outside: Some(Call {
+            bench: "multicore_http",
+            keys: &[("workers", Key::Parameter)],
+            server: true,
+            only: &[],
+        }),
+        seconds: (8.0, 3.5),
+        ..ASKED
+    },
+    Experiment {
+        name: "legacy",
+        question: "How long does a blocking Python program of 200 threads take for 40 requests each, at 50 ms each, unchanged?",
+        measure: bench::legacy::measure,
+        outside: asking(
+            "legacy",
+            &[("port", Key::Port), ("threads", Key::Number(200)), ("count", Key::Amount)],
+        ),
+        amount: Amount::Fixed(40),
+        seconds: (4.0, 1.5),
+        ..LEGACY
+    },
+    Experiment {
+        name: "legacy_c",
+        question: "And one of 100 threads for 10 requests each, if a library in C does the waiting, which no patch of Python's modules reaches?",
+        measure: bench::legacy::measure,
+        outside: asking(
+            "legacy_c",
+            &[("port", Key::Port), ("threads", Key::Number(100)), ("count", Key::Amount)],
+        ),
+        amount: Amount::Fixed(10),
+        seconds: (20.0, 3.0),
+        ..LEGACY
     },
 ];

@@ -16,7 +16,7 @@ use crate::lab::child;
 use crate::lab::experiments::{Call, Key};
 use crate::lab::lateness::Lateness;
 use crate::lab::measured::Measured;
-use crate::lab::subject::Trial;
+use crate::lab::subject::{Given, Trial};
 
 /// What the sleepers of `hog` and `blocked` ask for, and how many they are.
 const SLEEP: Duration = Duration::from_millis(1);
@@ -25,7 +25,7 @@ const SLEEPERS: f64 = 100.0;
 const SURELY_STARVED: f64 = 10.0;
 
 /// Becomes `program`, which is the subject of `trial`. Returns only if that failed, and says why.
-pub(in crate::lab) fn become_it(trial: &Trial, program: &Program, late: Option<&str>) -> String {
+pub(in crate::lab) fn become_it(trial: &Trial, program: &Program, given: &Given) -> String {
     let Some(call) = trial.row.experiment.outside else {
         return format!("'{}' is no program of this bench", program.name());
     };
@@ -41,9 +41,13 @@ pub(in crate::lab) fn become_it(trial: &Trial, program: &Program, late: Option<&
             Key::Workers => trial.workers().to_string(),
             Key::Amount => trial.amount().to_string(),
             Key::Seconds { full, quick } => trial.pick(*full, *quick).to_string(),
-            Key::Late => match late {
-                Some(file) => file.to_owned(),
+            Key::Late => match &given.late {
+                Some(file) => file.clone(),
                 None => return "--late names the file that latenesses are written to".to_owned(),
+            },
+            Key::Port => match given.port {
+                Some(port) => port.to_string(),
+                None => return "--port is that of the server that is asked".to_owned(),
             },
         };
         command.arg(format!("{name}={value}"));

@@ -50,7 +50,7 @@ pub(in crate::lab) fn beside_idle(trial: &Trial) -> Result<Measured, String> {
     with_server(trial, |server| load.put_on(server))
 }
 
-/// Starts the server of `trial` on the first core, and does `what` to it from the second.
+/// Starts the server of `trial` on the first cores, one a worker, and does `what` to it from the others.
 pub(super) fn with_server(
     trial: &Trial,
     what: impl FnOnce(&Server) -> Result<Measured, String>,
@@ -59,10 +59,12 @@ pub(super) fn with_server(
     // It pins itself, and so starts before this process has narrowed what it inherits.
     let server = Server::start(&mut command)?;
     let cores = machine::cores();
-    machine::pin_to(&[*cores.get(1).unwrap_or(&cores[0])]);
+    let others = cores.get(trial.row.workers()..).filter(|others| !others.is_empty());
+    machine::pin_to(others.unwrap_or(&cores));
     let measured = what(&server);
-    let one_core = (cores.len() == 1).then(|| "one core: the load generator shares it".to_owned());
-    Ok(server.unless_ended(measured)?.with_note(one_core))
+    let shared =
+        others.is_none().then(|| "no core is left: the load shares the server's".to_owned());
+    Ok(server.unless_ended(measured)?.with_note(shared))
 }
 
 /// Serves until killed; returns only to say what went wrong.
@@ -81,7 +83,7 @@ pub(in crate::lab) fn serve(trial: &Trial) -> String {
 }
 
 /// What `child::Server` waits for.
-fn announce(port: u16) -> io::Result<()> {
+pub(super) fn announce(port: u16) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{port} {}", process::id())?;
     stdout.flush()
