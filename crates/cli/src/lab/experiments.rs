@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::bench::{self, Measure};
+use super::record::Better;
 
 /// What is measured: a way to write the same program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,13 +34,6 @@ impl Subject {
             Run => "run",
         }
     }
-}
-
-/// Which way is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Better {
-    Lower,
-    Higher,
 }
 
 /// One number of a run. The first metric of an experiment is its `value`; the others are rows of their own.

@@ -43,6 +43,11 @@ pub(crate) fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
+/// How many descriptors a process may have open; none: as many as it likes.
+pub(crate) fn most_descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
 /// CPU time of this process, all its threads.
 pub(crate) fn cpu_time() -> Duration {
     time_of(ClockId::ProcessCPUTime)

@@ -12,11 +12,11 @@
 //! the metric to the name of the bench, `echo_p99/64`. In JSON every row is one object a line,
 //!
 //! ```json
-//! {"bench":"echo_p99/64","subject":"timestop","value":370.1,"unit":"us","runs":3,"min":366.0,"max":381.4,"conns":64}
+//! {"bench":"echo_p99/64","subject":"timestop","value":370.1,"unit":"us","runs":3,"min":366.0,"max":381.4,"at":64, …}
 //! ```
 //!
-//! with the parameter again as a field of its own, and what else the run told (`errors`, `note`) beside it. A cell that
-//! failed has `"value":null` and `"error"`. `--quick` divides counts by ten, and a parameter that is such a count is
+//! after a first line that tells of the machine and of what is measured (`record`). A cell that failed has
+//! `"value":null` and `"error"`. `--quick` divides counts by ten, and a parameter that is such a count is
 //! named as it was measured: `memory/10000`. A bench, a single row, or a family of benches can be asked for: `hog` for all
 //! whose names begin with `hog_`.
 //!
@@ -31,19 +31,24 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod bench;
 mod chaos;
 mod child;
+mod compare;
+mod describe;
 mod experiments;
 mod interrupt;
+mod lab_file;
 mod lateness;
 mod load;
 mod machine;
 mod measured;
 mod preemption;
 mod progress;
+mod record;
 mod report;
 mod runner;
 mod select;
@@ -53,8 +58,9 @@ mod threads;
 
 use experiments::{Row, Subject};
 use interrupt::Interrupt;
+use lab_file::LabFile;
 use progress::Progress;
-use runner::Runner;
+use runner::{Cell, Runner};
 
 /// What a mistyped name or an unknown option exits with.
 const USAGE: u8 = 2;
@@ -79,9 +85,12 @@ pub(crate) struct Args {
     /// A tenth of the size, and short windows
     #[arg(long)]
     quick: bool,
-    /// One JSON object a line instead of a table
+    /// A lab file instead of a table: JSON, an object a line
     #[arg(long)]
     json: bool,
+    /// Write a page with charts and verdicts too
+    #[arg(long, value_name = "PAGE")]
+    html: Option<PathBuf>,
     /// A Markdown table, for a page
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -95,12 +104,19 @@ pub(crate) struct Args {
 enum Other {
     /// Preempt fibers at random while they do all that programs do, and check what they did
     Chaos(chaos::Args),
+    /// Report what was measured before: a page, Markdown, the README's table
+    Report(report::Args),
+    /// Say what has become better or worse between two files, beyond noise
+    Compare(compare::Args),
 }
 
 /// Measures what `args` asks for and prints it on standard output.
 pub(crate) fn run(args: Args) -> ExitCode {
-    if let Some(Other::Chaos(args)) = &args.other {
-        return chaos::run(args);
+    match &args.other {
+        Some(Other::Chaos(args)) => return chaos::run(args),
+        Some(Other::Report(args)) => return report::run(args),
+        Some(Other::Compare(args)) => return compare::run(args),
+        None => {}
     }
     if args.list || args.benches.iter().any(|name| name == "list") {
         return finish(report::list(args.quick), ExitCode::SUCCESS);
@@ -112,6 +128,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    if let Some(Err(why)) = args.html.as_deref().map(report::can_write) {
+        eprintln!("timestop lab: {why}");
+        return ExitCode::from(USAGE);
+    }
     match measure(&args, &rows, subjects) {
         Ok(Outcome { interrupted: true, .. }) => ExitCode::from(INTERRUPTED),
         Ok(Outcome { failed: 0, .. }) => ExitCode::SUCCESS,
@@ -136,29 +156,35 @@ struct Outcome {
     interrupted: bool,
 }
 
-/// Runs and prints everything: JSON row by row, a table in the end.
+/// Runs and prints everything: JSON row by row, tables and the page in the end.
 fn measure(args: &Args, rows: &[Row], subjects: BTreeSet<Subject>) -> io::Result<Outcome> {
     let runner = Runner::new(Interrupt::install()?, args.runs, subjects);
     let cells: usize = rows.iter().map(|row| runner.subjects_of(row).len()).sum();
     let progress = Progress::new(cells * args.runs as usize);
-    let mut done = Vec::new();
+    let mut file = LabFile { header: describe::header(rows), records: Vec::new() };
+    if args.json {
+        file.write_header(&mut io::stdout().lock())?;
+    }
     for row in rows {
-        let cells = runner.measure(row, &progress)?;
+        let records: Vec<_> = runner.measure(row, &progress)?.iter().map(Cell::record).collect();
         if args.json {
-            report::json(&mut io::stdout().lock(), &cells)?;
+            lab_file::write(&mut io::stdout().lock(), &records)?;
         }
-        done.extend(cells);
+        file.records.extend(records);
         if runner.interrupted() {
             break;
         }
     }
     progress.finish();
-    if args.markdown {
-        report::markdown(&mut io::stdout().lock(), &done)?;
-    } else if !args.json {
-        report::table(&mut io::stdout().lock(), &done)?;
+    if let Some(page) = &args.html {
+        report::write_page(page, &file).map_err(io::Error::other)?;
     }
-    let failed = done.iter().filter(|cell| cell.is_failure()).count();
+    if args.markdown {
+        report::markdown(&mut io::stdout().lock(), &file)?;
+    } else if !args.json {
+        report::table(&mut io::stdout().lock(), &file.records)?;
+    }
+    let failed = file.records.iter().filter(|record| record.is_failure()).count();
     Ok(Outcome { failed, interrupted: runner.interrupted() })
 }
 

@@ -33,10 +33,6 @@ impl Cell {
     pub(crate) fn name(&self) -> String {
         self.row.metric_name(self.metric)
     }
-
-    pub(crate) fn is_failure(&self) -> bool {
-        self.sample.len() == 0
-    }
 }
 
 #[derive(Debug)]
@@ -151,7 +147,7 @@ mod tests {
         let failed = Runs { told: Vec::new(), error: Some("why".to_owned()) };
         let cells = failed.into_cells(&row("echo/64"), Subject::Epoll);
         assert_eq!(cells.len(), 1);
-        assert!(cells[0].is_failure());
+        assert_eq!(cells[0].sample.len(), 0);
         assert!(Runs::default().into_cells(&row("echo/64"), Subject::Epoll).is_empty());
     }
 }

@@ -19,12 +19,18 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// The objects that a run with these arguments prints.
+/// The cells that a run with these arguments prints, after the header.
 fn objects(args: &[&str]) -> Vec<Value> {
     let output = output(&[&["--quick", "--runs", "1", "--json"], args].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = objects_in(&output.stdout);
+    assert_eq!(lines[0]["lab"], 1, "the first line is the header");
+    lines[1..].to_vec()
+}
+
+fn objects_in(bytes: &[u8]) -> Vec<Value> {
     let parse = |line| serde_json::from_str(line).expect("an object a line");
-    text(&output.stdout).lines().map(parse).collect()
+    text(bytes).lines().map(parse).collect()
 }
 
 #[test]
@@ -46,7 +52,7 @@ fn a_parameter_is_in_the_name_and_a_field() {
     let objects = objects(&["spawn_join/1", "--subjects", "threads"]);
     assert_eq!(objects.len(), 1);
     assert_eq!(objects[0]["bench"], "spawn_join/1");
-    assert_eq!(objects[0]["workers"], 1);
+    assert_eq!((&objects[0]["parameter"], &objects[0]["at"]), (&"workers".into(), &1.into()));
 }
 
 #[test]
@@ -54,10 +60,10 @@ fn other_metrics_are_objects_of_their_own() {
     let objects = objects(&["echo/64", "--subjects", "threads,epoll"]);
     for metric in ["echo/64", "echo_p50/64", "echo_p99/64", "echo_cpu/64"] {
         let of_metric = objects.iter().filter(|object| object["bench"] == metric);
-        let conns: Vec<_> = of_metric.map(|object| &object["conns"]).collect();
+        let conns: Vec<_> = of_metric.map(|object| &object["at"]).collect();
         assert_eq!(conns, [64, 64], "{metric}");
     }
-    let errors = objects.iter().filter_map(|object| object["errors"].as_f64());
+    let errors = objects.iter().filter_map(|object| object["also"]["errors"].as_f64());
     assert_eq!(errors.collect::<Vec<_>>(), [0.0, 0.0]);
 }
 
@@ -115,7 +121,7 @@ fn python_hogs_are_measured_plain_and_run() {
 fn a_preemption_has_a_cost() {
     let objects = objects(&["hog_preemption"]);
     assert_eq!(objects[0]["unit"], "us");
-    assert!(objects[0]["preemptions"].as_f64() > Some(0.0), "{objects:?}");
+    assert!(objects[0]["also"]["preemptions"].as_f64() > Some(0.0), "{objects:?}");
 }
 
 /// A second, or a minute where nobody waits for it.
@@ -205,7 +211,9 @@ fn a_cell_that_failed_says_why() {
     // No python3 there, whatever this machine has.
     let output = command.env("PATH", "").output().expect("the program starts");
     assert_eq!(output.status.code(), Some(1));
-    let object: Value = serde_json::from_str(text(&output.stdout)).expect("one object");
+    let [_header, object] = &objects_in(&output.stdout)[..] else {
+        panic!("two lines: {output:?}")
+    };
     assert!(object["value"].is_null());
     assert_eq!(object["runs"], 0);
     let error = object["error"].as_str().expect("a reason");
@@ -231,11 +239,7 @@ fn ctrl_c_prints_what_was_measured() {
     progress.for_each(drop);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(130));
-    let subjects: Vec<Value> = text(&output.stdout)
-        .lines()
-        .map(|line| {
-            serde_json::from_str::<Value>(line).expect("an object a line")["subject"].take()
-        })
-        .collect();
+    let objects = objects_in(&output.stdout);
+    let subjects: Vec<&Value> = objects[1..].iter().map(|object| &object["subject"]).collect();
     assert_eq!(subjects, ["timestop", "threads"]);
 }

@@ -10,6 +10,8 @@ mod fallback;
 mod hogs;
 mod html;
 mod lab;
+mod lab_page;
+mod lab_report;
 mod limits;
 mod package;
 mod preemption;

@@ -1,0 +1,162 @@
+//! From what was measured to what the file says: the header, and a record a cell.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use jiff::{Timestamp, Unit};
+
+use super::experiments::{self, EXPERIMENTS, Row, Subject};
+use super::machine;
+use super::record::{Experiment, Header, Machine, Metric, NOISY, Record, VERSION, rounded};
+use super::runner::Cell;
+
+/// What is about to be measured, and where.
+pub(crate) fn header(rows: &[Row]) -> Header {
+    let now = Timestamp::now();
+    let typed: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let chosen = EXPERIMENTS
+        .iter()
+        .filter(|experiment| rows.iter().any(|row| row.experiment.name == experiment.name));
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Header {
+        lab: VERSION,
+        date: now.round(Unit::Second).unwrap_or(now),
+        command: format!("timestop {}", typed.join(" ")),
+        machine: this_machine(),
+        versions: [Subject::Timestop, Subject::Run]
+            .map(|subject| (subject.name().to_owned(), version.clone()))
+            .into(),
+        experiments: chosen.map(experiment).collect(),
+    }
+}
+
+fn experiment(experiment: &experiments::Experiment) -> Experiment {
+    let metric = |metric: &experiments::Metric| Metric {
+        key: metric.key.to_owned(),
+        unit: metric.unit.to_owned(),
+        better: metric.better,
+    };
+    Experiment {
+        name: experiment.name.to_owned(),
+        question: experiment.question.to_owned(),
+        metrics: experiment.metrics.iter().map(metric).collect(),
+        parameter: experiment.parameter.map(|parameter| parameter.name.to_owned()),
+        log: false,
+        pinning: String::new(),
+    }
+}
+
+fn this_machine() -> Machine {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |path: &str, name: &str| {
+        let text = read(path);
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
+    let memory_kib = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0u64);
+    let number =
+        |path: &str| Some((path.rsplit('/').next()?.to_owned(), read(path).trim().parse().ok()));
+    let mut limits: BTreeMap<String, Option<u64>> =
+        ["/proc/sys/vm/max_map_count", "/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"]
+            .into_iter()
+            .filter_map(number)
+            .filter(|(_, limit)| limit.is_some())
+            .collect();
+    limits.insert("open files".to_owned(), machine::most_descriptors());
+    Machine {
+        cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
+        cores: machine::cores().len(),
+        kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+        memory_mib: memory_kib / 1024,
+        limits,
+    }
+}
+
+impl Cell {
+    /// This cell as a line of the file.
+    pub(crate) fn record(&self) -> Record {
+        let sample = &self.sample;
+        let (value, min, max) = (sample.median(), sample.min(), sample.max());
+        let spread = max.zip(min).map_or(0.0, |(max, min)| max - min);
+        Record {
+            experiment: self.row.experiment.name.to_owned(),
+            bench: self.name(),
+            metric: self.metric.key.to_owned(),
+            subject: self.subject.name().to_owned(),
+            value: value.map(rounded),
+            unit: self.metric.unit.to_owned(),
+            better: self.metric.better,
+            runs: sample.len(),
+            min: min.map(rounded),
+            max: max.map(rounded),
+            samples: sample.values().iter().copied().map(rounded).collect(),
+            parameter: self.row.experiment.parameter.map(|parameter| parameter.name.to_owned()),
+            at: self.row.experiment.parameter.map(|_| self.row.value as u64),
+            noisy: spread > NOISY * value.unwrap_or(0.0).abs(),
+            also: self.also.iter().map(|(key, value)| (key.clone(), rounded(*value))).collect(),
+            note: self.note.clone(),
+            error: self.error.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stats::Sample;
+    use super::*;
+
+    fn cell(name: &str, runs: &[f64]) -> Cell {
+        let row = Row::all(false).find(|row| row.name() == name).expect("a known row");
+        Cell {
+            metric: &row.experiment.metrics[0],
+            row,
+            subject: Subject::Timestop,
+            sample: runs.iter().copied().collect::<Sample>(),
+            also: BTreeMap::new(),
+            note: None,
+            error: None,
+        }
+    }
+
+    fn written(cell: &Cell) -> String {
+        serde_json::to_string(&cell.record()).expect("it can be written")
+    }
+
+    #[test]
+    fn a_cell_is_one_line_of_json() {
+        let mut cell = cell("echo/64", &[3.0, 1.000_499_9, 2.0]);
+        cell.also.insert("errors".to_owned(), 0.0);
+        let expected = concat!(
+            r#"{"experiment":"echo","bench":"echo/64","metric":"value","subject":"timestop","#,
+            r#""value":2.0,"unit":"req/s","better":"higher","runs":3,"min":1.0005,"max":3.0,"#,
+            r#""samples":[1.0005,2.0,3.0],"parameter":"conns","at":64,"noisy":true,"#,
+            r#""also":{"errors":0.0}}"#,
+        );
+        assert_eq!(written(&cell), expected);
+    }
+
+    #[test]
+    fn a_failed_cell_says_why() {
+        let mut cell = cell("yield", &[]);
+        cell.error = Some("exit status: 1: no luck".to_owned());
+        let expected = concat!(
+            r#"{"experiment":"yield","bench":"yield","metric":"value","subject":"timestop","#,
+            r#""value":null,"unit":"ns","better":"lower","runs":0,"samples":[],"noisy":false,"#,
+            r#""error":"exit status: 1: no luck"}"#,
+        );
+        assert_eq!(written(&cell), expected);
+    }
+
+    #[test]
+    fn the_header_tells_of_this_machine_and_of_what_was_chosen() {
+        let rows: Vec<Row> = Row::all(true).filter(|row| row.experiment.name == "echo").collect();
+        let header = header(&rows);
+        assert!(header.machine.cores > 0 && header.machine.memory_mib > 0, "{header:?}");
+        assert!(header.machine.kernel.len() > "Linux ".len(), "{header:?}");
+        let names: Vec<&str> = header.experiments.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(names, ["echo"]);
+        assert_eq!(header.experiments[0].parameter.as_deref(), Some("conns"));
+    }
+}
