@@ -94,6 +94,7 @@ impl Cell {
             samples: sample.values().iter().copied().map(rounded).collect(),
             parameter: self.row.experiment.parameter.map(|parameter| parameter.name.to_owned()),
             at: self.row.experiment.parameter.map(|_| self.row.value as u64),
+            smaller: None,
             noisy: spread > NOISY * value.unwrap_or(0.0).abs(),
             also: self.also.iter().map(|(key, value)| (key.clone(), rounded(*value))).collect(),
             note: self.note.clone(),

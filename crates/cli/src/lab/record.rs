@@ -122,6 +122,10 @@ pub(crate) struct Record {
     /// The parameter's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) at: Option<u64>,
+    /// The size that it was measured at, where the row's own was too much for it or for the machine. It is not to be
+    /// ranked with the others then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) smaller: Option<u64>,
     #[serde(default)]
     pub(crate) noisy: bool,
     /// Medians of what else the runs told.
@@ -215,6 +219,7 @@ pub(crate) mod made_up {
             max: samples.last().copied(),
             parameter: at.map(|_| "conns".to_owned()),
             at,
+            smaller: None,
             noisy: false,
             also: BTreeMap::new(),
             note: None,

@@ -59,11 +59,12 @@ pub(crate) struct Pair<'a> {
     pub(crate) new: Option<&'a Record>,
 }
 
-/// Every cell of both files, in the order of the old one. A cell is the same if it measures the same in the same unit.
+/// Every cell of both files, in the order of the old one. A cell is the same if it measures the same, at
+/// the same size, in the same unit.
 pub(crate) fn pairs<'a>(old: &'a [Record], new: &'a [Record]) -> Vec<Pair<'a>> {
     let is_same = |one: &Record, other: &Record| {
-        (&one.bench, &one.subject, &one.unit, one.better)
-            == (&other.bench, &other.subject, &other.unit, other.better)
+        (&one.bench, &one.subject, &one.unit, one.better, one.smaller)
+            == (&other.bench, &other.subject, &other.unit, other.better, other.smaller)
     };
     let before = old.iter().map(|record| Pair {
         old: Some(record),

@@ -29,6 +29,8 @@ pub(crate) struct Row<'a> {
     pub(crate) at: Option<u64>,
     /// Those that have a value, by their medians, the best first.
     pub(crate) measured: Vec<&'a Record>,
+    /// Those that have a value, but of a smaller size than the row's: nobody is compared with them.
+    pub(crate) aside: Vec<&'a Record>,
     pub(crate) failed: Vec<&'a Record>,
 }
 
@@ -74,7 +76,8 @@ impl<'a> Series<'a> {
 
 impl<'a> Row<'a> {
     pub(crate) fn new(bench: &'a str, cells: Vec<&'a Record>) -> Self {
-        let mut row = Row { bench, at: None, measured: Vec::new(), failed: Vec::new() };
+        let mut row =
+            Row { bench, at: None, measured: Vec::new(), aside: Vec::new(), failed: Vec::new() };
         cells.into_iter().for_each(|record| row.push(record));
         row
     }
@@ -84,13 +87,16 @@ impl<'a> Row<'a> {
         if record.is_failure() {
             return self.failed.push(record);
         }
+        if record.smaller.is_some() {
+            return self.aside.push(record);
+        }
         let at = self.measured.partition_point(|other| by_median(other, record).is_le());
         self.measured.insert(at, record);
     }
 
     /// All of them, in the order of a table.
     pub(crate) fn cells(&self) -> impl Iterator<Item = &'a Record> {
-        self.measured.iter().chain(&self.failed).copied()
+        self.measured.iter().chain(&self.aside).chain(&self.failed).copied()
     }
 
     /// `64 conns`.
@@ -129,6 +135,14 @@ mod tests {
         assert_eq!(at, [Some(64), Some(1000)]);
         let subjects: Vec<_> = rows[0].cells().map(|record| record.subject.as_str()).collect();
         assert_eq!(subjects, ["b", "a", "x"]);
+    }
+
+    #[test]
+    fn what_was_measured_at_a_smaller_size_is_not_ranked() {
+        let (whole, mut part) = (record("a", None, &[2.0]), record("b", None, &[1.0]));
+        part.smaller = Some(100);
+        let row = Row::new("echo", vec![&part, &whole]);
+        assert_eq!((row.measured.len(), row.aside.len(), row.cells().count()), (1, 1, 2));
     }
 
     #[test]

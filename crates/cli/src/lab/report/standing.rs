@@ -93,8 +93,9 @@ pub(crate) fn is_ours(subject: &str) -> bool {
 
 /// The crate's record if the row has one, else that of a program under `run`; of several the best.
 fn ours<'a>(row: &Row<'a>) -> Option<&'a Record> {
-    let named = |name: &str| row.cells().find(|record| record.subject == name);
-    let any = || row.cells().find(|record| is_ours(&record.subject));
+    let cells = || row.measured.iter().chain(&row.failed).copied();
+    let named = |name: &str| cells().find(|record| record.subject == name);
+    let any = || cells().find(|record| is_ours(&record.subject));
     named("timestop").or_else(|| named("run")).or_else(any)
 }
 

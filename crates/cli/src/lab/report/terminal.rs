@@ -60,12 +60,14 @@ pub(crate) fn remarks(record: &Record) -> String {
     // No errors, nothing stuck: nothing to remark.
     let told = record.also.iter().filter(|(_, value)| **value != 0.0);
     let also = told.map(|(key, value)| format!("{key} {}", number(*value)));
+    let smaller = record.smaller.map(|size| format!("measured at {}", number(size as f64)));
     let noisy = record.noisy.then(|| "noisy".to_owned());
     let failed = record.error.iter().map(|why| match record.is_failure() {
         true => why.clone(),
         false => format!("a run failed: {why}"),
     });
-    let remarks = noisy.into_iter().chain(also).chain(record.note.clone()).chain(failed);
+    let remarks =
+        smaller.into_iter().chain(noisy).chain(also).chain(record.note.clone()).chain(failed);
     remarks.collect::<Vec<_>>().join("; ")
 }
 

@@ -32,6 +32,10 @@ pub(crate) fn verdict(series: &Series) -> Vec<String> {
         let where_ = if series.rows.len() > 1 { " at some sizes or all" } else { "" };
         sentences.push(format!("Failed{where_}: {}; the table says why.", list(&others)));
     }
+    let aside = subjects(series.rows.iter().flat_map(|row| &row.aside));
+    if !aside.is_empty() {
+        sentences.push(format!("Not ranked, since measured at a smaller size: {}.", list(&aside)));
+    }
     sentences.iter().map(|sentence| capital(sentence)).collect()
 }
 

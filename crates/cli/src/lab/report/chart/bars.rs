@@ -1,4 +1,4 @@
-//! Horizontal bars, the best first, with the runs' range as a whisker.
+//! Horizontal bars, the best first, with the runs' range as a whisker. Who has no figure is in the table, which says why.
 //!
 //! On a log scale a bar's length would mean nothing, for there is no zero to measure it from: there the mark is a dot on
 //! a thin stem.
@@ -30,7 +30,7 @@ struct Frame {
 
 pub(super) fn draw(series: &Series, layout: Layout) -> Drawing {
     let scale = Scale::of(values(series).into_iter(), series.experiment.log);
-    let cells = || series.rows.iter().flat_map(|row| row.cells());
+    let cells = || series.rows.iter().flat_map(|row| &row.measured);
     let widest = |texts: &mut dyn Iterator<Item = f64>| texts.fold(0.0, f64::max);
     let names = widest(&mut cells().map(|record| text_width(&record.subject)));
     let figures = widest(&mut cells().map(|record| text_width(&median(record))));
@@ -41,13 +41,13 @@ pub(super) fn draw(series: &Series, layout: Layout) -> Drawing {
     let frame = Frame { layout, scale, left, right };
     let mut top = 0.0;
     let mut rows = Vec::new();
-    for row in &series.rows {
+    for row in series.rows.iter().filter(|row| !row.measured.is_empty()) {
         if series.rows.len() > 1 {
             let heading = row.place().unwrap_or_default();
             rows.push(html! { text class="heading" x="0" y=(px(top + 17.0)) { (heading) } });
             top += HEADING;
         }
-        for record in row.cells() {
+        for record in &row.measured {
             rows.push(frame.row(record, top));
             top += frame.step();
         }
@@ -86,8 +86,7 @@ impl Frame {
         html! {
             g class=(if is_ours(&record.subject) { "row ours" } else { "row" }) {
                 text class="name" x=(px(name_x)) y=(px(text)) text-anchor=(anchor) { (fitting(&record.subject, room)) }
-                text class=(if record.is_failure() { "figure failed" } else { "figure" })
-                    x=(px(width)) y=(px(text)) text-anchor="end" { (figure) }
+                text class="figure" x=(px(width)) y=(px(text)) text-anchor="end" { (figure) }
                 @if let (Some(value), Some(range)) = (record.value, record.range()) {
                     (self.mark(value, middle))
                     (self.whisker(range, middle))

@@ -72,6 +72,17 @@ fn failures_are_told() {
 }
 
 #[test]
+fn a_smaller_size_wins_nothing() {
+    let part = Record { smaller: Some(10), ..record("may", None, &[0.1]) };
+    let records = vec![record("timestop", None, &[1.0]), record("go", None, &[2.0]), part];
+    assert_eq!(
+        said(records),
+        "timestop is first with 1 ms, ahead of go (2 ms) by a factor of 2. Not ranked, since \
+         measured at a smaller size: may."
+    );
+}
+
+#[test]
 fn nothing_is_ahead_by_a_difference() {
     let records = vec![record("timestop", None, &[0.0]), record("go", None, &[1.5])];
     assert_eq!(said(records), "timestop is first with 0 ms, ahead of go (1.50 ms) by 1.50 ms.");
