@@ -1,34 +1,48 @@
-//! From what was measured to what the file says: the header, and a record a cell.
+//! From what was measured to what a lab file says: the header, and a record a cell.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use jiff::{Timestamp, Unit};
 
+use super::bench;
 use super::experiments::{self, EXPERIMENTS, Row, Subject};
 use super::machine;
-use super::record::{Experiment, Header, Machine, Metric, NOISY, Record, VERSION, rounded};
-use super::runner::Cell;
+use super::record::{Experiment, Header, Machine, Metric, Record, VERSION, rounded};
+use super::runner::{Cell, Runner};
 
 /// What is about to be measured, and where.
-pub(crate) fn header(rows: &[Row]) -> Header {
+pub(crate) fn header(rows: &[Row], runner: &Runner) -> Header {
     let now = Timestamp::now();
-    let typed: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let chosen = EXPERIMENTS
-        .iter()
-        .filter(|experiment| rows.iter().any(|row| row.experiment.name == experiment.name));
-    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let words = std::env::args_os().skip(1);
+    let typed: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let is_chosen = |name: &str| rows.iter().any(|row| row.experiment.name == name);
+    let chosen = EXPERIMENTS.iter().filter(|experiment| is_chosen(experiment.name));
     Header {
         lab: VERSION,
         date: now.round(Unit::Second).unwrap_or(now),
         command: format!("timestop {}", typed.join(" ")),
         machine: this_machine(),
-        versions: [Subject::Timestop, Subject::Run]
-            .map(|subject| (subject.name().to_owned(), version.clone()))
-            .into(),
+        versions: versions(rows, runner),
         experiments: chosen.map(experiment).collect(),
     }
+}
+
+fn versions(rows: &[Row], runner: &Runner) -> BTreeMap<String, String> {
+    let ours = || Some(env!("CARGO_PKG_VERSION").to_owned());
+    let mut versions = BTreeMap::new();
+    for &subject in rows.iter().flat_map(|row| &row.subjects) {
+        if versions.contains_key(subject.name()) {
+            continue;
+        }
+        let version = match subject {
+            Subject::Timestop | Subject::Threads | Subject::Epoll | Subject::Run => ours(),
+            Subject::Plain => bench::python::version(),
+            Subject::Outside(_) => runner.version(subject),
+        };
+        versions.extend(version.map(|version| (subject.name().to_owned(), version)));
+    }
+    versions
 }
 
 fn experiment(experiment: &experiments::Experiment) -> Experiment {
@@ -43,7 +57,7 @@ fn experiment(experiment: &experiments::Experiment) -> Experiment {
         metrics: experiment.metrics.iter().map(metric).collect(),
         parameter: experiment.parameter.map(|parameter| parameter.name.to_owned()),
         log: false,
-        pinning: String::new(),
+        pinning: experiment.pinned.words().to_owned(),
     }
 }
 
@@ -55,14 +69,15 @@ fn this_machine() -> Machine {
         Some(line.split_once(':')?.1.trim().to_owned())
     };
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
-    let memory_kib = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0u64);
-    let number =
-        |path: &str| Some((path.rsplit('/').next()?.to_owned(), read(path).trim().parse().ok()));
+    let memory_kib = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0_u64);
+    let sysctl = |path: &str| -> Option<(String, Option<u64>)> {
+        let limit = read(path).trim().parse().ok()?;
+        Some((path.rsplit('/').next()?.to_owned(), Some(limit)))
+    };
     let mut limits: BTreeMap<String, Option<u64>> =
         ["/proc/sys/vm/max_map_count", "/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"]
             .into_iter()
-            .filter_map(number)
-            .filter(|(_, limit)| limit.is_some())
+            .filter_map(sysctl)
             .collect();
     limits.insert("open files".to_owned(), machine::most_descriptors());
     Machine {
@@ -77,25 +92,24 @@ fn this_machine() -> Machine {
 impl Cell {
     /// This cell as a line of the file.
     pub(crate) fn record(&self) -> Record {
-        let sample = &self.sample;
-        let (value, min, max) = (sample.median(), sample.min(), sample.max());
-        let spread = max.zip(min).map_or(0.0, |(max, min)| max - min);
+        let Cell { row, metric, sample, .. } = self;
+        let parameter = row.experiment.parameter;
         Record {
-            experiment: self.row.experiment.name.to_owned(),
+            experiment: row.experiment.name.to_owned(),
             bench: self.name(),
-            metric: self.metric.key.to_owned(),
+            metric: metric.key.to_owned(),
             subject: self.subject.name().to_owned(),
-            value: value.map(rounded),
-            unit: self.metric.unit.to_owned(),
-            better: self.metric.better,
+            value: sample.median().map(rounded),
+            unit: metric.unit.to_owned(),
+            better: metric.better,
             runs: sample.len(),
-            min: min.map(rounded),
-            max: max.map(rounded),
+            min: sample.min().map(rounded),
+            max: sample.max().map(rounded),
             samples: sample.values().iter().copied().map(rounded).collect(),
-            parameter: self.row.experiment.parameter.map(|parameter| parameter.name.to_owned()),
-            at: self.row.experiment.parameter.map(|_| self.row.value as u64),
-            smaller: None,
-            noisy: spread > NOISY * value.unwrap_or(0.0).abs(),
+            parameter: parameter.map(|parameter| parameter.name.to_owned()),
+            at: parameter.map(|_| row.value as u64),
+            smaller: self.smaller.map(|amount| amount as u64),
+            noisy: self.noisy,
             also: self.also.iter().map(|(key, value)| (key.clone(), rounded(*value))).collect(),
             note: self.note.clone(),
             error: self.error.clone(),
@@ -115,9 +129,12 @@ mod tests {
             row,
             subject: Subject::Timestop,
             sample: runs.iter().copied().collect::<Sample>(),
+            smaller: None,
+            noisy: false,
             also: BTreeMap::new(),
             note: None,
             error: None,
+            is_excused: false,
         }
     }
 
@@ -129,6 +146,7 @@ mod tests {
     fn a_cell_is_one_line_of_json() {
         let mut cell = cell("echo/64", &[3.0, 1.000_499_9, 2.0]);
         cell.also.insert("errors".to_owned(), 0.0);
+        cell.noisy = true;
         let expected = concat!(
             r#"{"experiment":"echo","bench":"echo/64","metric":"value","subject":"timestop","#,
             r#""value":2.0,"unit":"req/s","better":"higher","runs":3,"min":1.0005,"max":3.0,"#,
@@ -151,13 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn the_header_tells_of_this_machine_and_of_what_was_chosen() {
-        let rows: Vec<Row> = Row::all(true).filter(|row| row.experiment.name == "echo").collect();
-        let header = header(&rows);
-        assert!(header.machine.cores > 0 && header.machine.memory_mib > 0, "{header:?}");
-        assert!(header.machine.kernel.len() > "Linux ".len(), "{header:?}");
-        let names: Vec<&str> = header.experiments.iter().map(|e| e.name.as_str()).collect();
-        assert_eq!(names, ["echo"]);
-        assert_eq!(header.experiments[0].parameter.as_deref(), Some("conns"));
+    fn this_machine_is_described() {
+        let machine = this_machine();
+        assert!(machine.cores > 0 && machine.memory_mib > 0, "{machine:?}");
+        assert!(machine.kernel.len() > "Linux ".len(), "{machine:?}");
+        assert!(machine.limits.contains_key("open files"), "{machine:?}");
     }
 }

@@ -1,9 +1,8 @@
-//! Writing a lab file as the lab goes, and reading it back. What is wrong with one is told with the line and what to do, because people join, cut and
+//! Reading a lab file back. What is wrong with one is told with the line and what to do, because people join, cut and
 //! edit such files; nothing is guessed and no line is passed over.
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -30,12 +29,6 @@ impl LabFile {
         let text = String::from_utf8(bytes)
             .map_err(|_| told("not a lab file: not text in UTF-8".to_owned()))?;
         Self::parse(&text).map_err(told)
-    }
-
-    /// The first line.
-    pub(crate) fn write_header(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "{}", serde_json::to_string(&self.header)?)?;
-        out.flush()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -83,14 +76,6 @@ impl LabFile {
             Some(_) => record.check(),
         }
     }
-}
-
-/// Further lines. They are out when this returns: a lab that is killed later leaves them.
-pub(crate) fn write(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
-    for record in records {
-        writeln!(out, "{}", serde_json::to_string(record)?)?;
-    }
-    out.flush()
 }
 
 fn parse_header(line: &str) -> Result<Header, String> {

@@ -28,6 +28,8 @@ const EVENTS: usize = 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) connections: usize,
+    /// Further ones, that have a message echoed before the load begins and then say no more.
+    pub(crate) idle: usize,
     pub(crate) warm_up: Duration,
     pub(crate) window: Duration,
 }
@@ -54,10 +56,12 @@ impl Load {
     /// Puts it on `server`: requests a second, latencies, and the server's CPU time a request.
     pub(crate) fn put_on(self, server: &Server) -> Result<Measured, String> {
         let told = |error: Errno| format!("load generator: {error}");
-        let mut connections = (0..self.connections)
-            .map(|at| Connection::open(server.port, 16 * (1 + at % 4)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(told)?;
+        let open = |count| -> Result<Vec<Connection>, String> {
+            let length = |at| 16 * (1 + at % 4);
+            (0..count).map(|at| Connection::open(server.port, length(at)).map_err(told)).collect()
+        };
+        let _idle = open(self.idle)?;
+        let mut connections = open(self.connections)?;
         let events = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(told)?;
         for (at, connection) in connections.iter().enumerate() {
             let socket = connection.socket.as_ref().expect("just opened");

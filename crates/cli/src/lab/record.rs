@@ -17,9 +17,6 @@ use serde::{Deserialize, Serialize};
 /// The form of the file, which its first line tells under `lab`.
 pub(crate) const VERSION: u32 = 1;
 
-/// A cell whose runs lie further apart than this part of their median is called noisy.
-pub(crate) const NOISY: f64 = 0.25;
-
 /// Which way is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

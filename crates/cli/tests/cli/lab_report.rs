@@ -137,12 +137,13 @@ fn every_experiment_and_every_cell_is_on_the_page() {
 fn a_measurement_can_be_a_page_at_once() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let page = folder.path().join("page.html");
-    let args = ["yield", "--quick", "--runs", "1", "--json", "--html", path(&page)];
+    let options = ["--quick", "--runs", "1", "--subjects", "timestop"];
+    let args = [&["yield"], &options[..], &["--json", "--html", path(&page)]].concat();
     let output = lab(&args);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let document = Html::parse_document(&fs::read_to_string(&page).expect("it was written"));
     let section = select(document.root_element(), "section#yield")[0];
-    assert!(said(section).contains("timestop lab yield --quick --runs 1"));
+    assert!(said(section).contains(&format!("timestop lab yield {}", options.join(" "))));
     // What it printed is a lab file, which says the same.
     let file = folder.path().join("lab.json");
     fs::write(&file, &output.stdout).expect("a temporary directory can be written");

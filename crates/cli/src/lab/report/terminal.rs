@@ -1,5 +1,6 @@
 //! What was measured, and what can be, as tables on a terminal.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use comfy_table::{
@@ -9,6 +10,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::number::number;
 use crate::lab::experiments::{EXPERIMENTS, Metric, Row, subjects_of};
+use crate::lab::outside::Catalogue;
 use crate::lab::record::Record;
 
 /// The table, best read with the unit's arrow: `↓` lower is better, `↑` higher is.
@@ -31,7 +33,7 @@ pub(crate) fn table(out: &mut impl Write, records: &[Record]) -> io::Result<()> 
 }
 
 /// Metric by metric, so that the subjects of one stand below each other.
-fn sorted(records: &[Record]) -> Vec<&Record> {
+pub(crate) fn sorted(records: &[Record]) -> Vec<&Record> {
     let mut names: Vec<&str> = Vec::new();
     for record in records {
         if !names.contains(&record.bench.as_str()) {
@@ -60,7 +62,9 @@ pub(crate) fn remarks(record: &Record) -> String {
     // No errors, nothing stuck: nothing to remark.
     let told = record.also.iter().filter(|(_, value)| **value != 0.0);
     let also = told.map(|(key, value)| format!("{key} {}", number(*value)));
-    let smaller = record.smaller.map(|size| format!("measured at {}", number(size as f64)));
+    // A note says so, and why.
+    let smaller = record.smaller.filter(|_| record.note.is_none());
+    let smaller = smaller.map(|size| format!("measured at {}", number(size as f64)));
     let noisy = record.noisy.then(|| "noisy".to_owned());
     let failed = record.error.iter().map(|why| match record.is_failure() {
         true => why.clone(),
@@ -71,21 +75,30 @@ pub(crate) fn remarks(record: &Record) -> String {
     remarks.collect::<Vec<_>>().join("; ")
 }
 
-/// What can be measured.
-pub(crate) fn list(quick: bool) -> io::Result<()> {
+/// What can be measured, and by whom.
+pub(crate) fn list(quick: bool, catalogue: &Catalogue) -> io::Result<()> {
+    let mut out = io::stdout().lock();
     let mut table = plain_table(["bench", "question", "unit", "subjects", "rows"]);
+    let mut all = BTreeSet::new();
     for experiment in EXPERIMENTS {
         let rows = Row::all(quick).filter(|row| row.experiment.name == experiment.name);
-        let subjects = subjects_of(experiment);
+        let subjects = subjects_of(experiment, catalogue);
+        all.extend(subjects.iter().copied());
+        let names: Vec<_> = subjects.into_iter().map(|subject| subject.name()).collect();
         table.add_row([
             experiment.name.to_owned(),
-            experiment.question.to_owned(),
+            format!("{}\n({})", experiment.question, experiment.pinned.words()),
             lines(experiment.metrics.iter().map(unit)),
-            lines(subjects.into_iter().map(|subject| subject.name().to_owned())),
+            names.join(" "),
             lines(rows.map(|row| row.name())),
         ]);
     }
-    writeln!(io::stdout().lock(), "{table}")
+    writeln!(out, "{table}\n")?;
+    let mut table = plain_table(["subject", ""]);
+    for subject in all {
+        table.add_row([subject.name(), subject.title()]);
+    }
+    writeln!(out, "{table}")
 }
 
 fn lines(words: impl Iterator<Item = String>) -> String {
