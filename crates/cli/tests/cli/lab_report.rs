@@ -250,8 +250,10 @@ fn what_became_worse_is_told_and_fails() {
     assert!(table.contains("regressed") && table.contains("improved"), "{table}");
     assert!(!table.contains("pingpong"), "what did not change is left out:\n{table}");
     // The other way round nothing but `go` got worse.
-    let output = lab(&["compare", path(&slower), path(&file), "--json"]);
-    assert_eq!(output.status.code(), Some(1));
+    for (subjects, code) in [("timestop,tokio", 0), ("timestop,go", 1)] {
+        let args = ["compare", path(&slower), path(&file), "--subjects", subjects];
+        assert_eq!(lab(&args).status.code(), Some(code), "{subjects}");
+    }
 }
 
 #[test]
@@ -280,6 +282,7 @@ fn what_cannot_be_compared_or_reported_is_told() {
         (&["report", file, "--html", "/nonexistent/a.html"], 1, "No such file".to_owned()),
         (&["compare", file, twice], 2, "of twin a second time, after line 2".to_owned()),
         (&["compare", file, other], 2, "have no row and subject in common".to_owned()),
+        (&["compare", file, file, "--subjects", "nobody"], 2, "in common of nobody".to_owned()),
     ] {
         let output = lab(args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", text(&output.stderr));
