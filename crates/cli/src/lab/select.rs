@@ -40,9 +40,12 @@ pub(crate) fn subjects(
         rows.iter_mut().for_each(|row| row.subjects.retain(is_asked_for));
     }
     rows.retain(|row| !row.subjects.is_empty());
-    match rows.is_empty() {
-        true => Err("none of these benches has that subject; see `timestop lab list`".to_owned()),
-        false => Ok(()),
+    match (rows.is_empty(), names.is_empty()) {
+        (false, _) => Ok(()),
+        (true, false) => {
+            Err("none of these benches has that subject; see `timestop lab list`".to_owned())
+        }
+        (true, true) => Err("these benches have no subject; see `timestop lab list`".to_owned()),
     }
 }
 
@@ -131,8 +134,11 @@ mod tests {
     fn no_names_mean_everything() {
         let mut all = rows(&[], false).expect("no names");
         assert_eq!(all.len(), Row::all(false).count());
+        // Those that only programs outside have are without any here.
+        all.retain(|row| !row.subjects.is_empty());
+        let rows = names(&all);
         subjects(&mut all, &[], &Catalogue::default()).expect("no names");
-        assert_eq!(all.len(), Row::all(false).count());
+        assert_eq!(names(&all), rows);
     }
 
     #[test]
