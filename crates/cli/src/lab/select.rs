@@ -132,7 +132,9 @@ mod tests {
         let mut all = rows(&[], false).expect("no names");
         assert_eq!(all.len(), Row::all(false).count());
         subjects(&mut all, &[], &Catalogue::default()).expect("no names");
-        assert_eq!(all.len(), Row::all(false).count());
+        // Without programs outside there is nothing to measure in some.
+        let in_this_binary = Row::all(false).filter(|row| !row.subjects.is_empty());
+        assert_eq!(all.len(), in_this_binary.count());
     }
 
     #[test]
