@@ -35,10 +35,12 @@ use std::time::Duration;
 mod bench;
 mod chaos;
 mod child;
+mod compare;
 mod descent;
 mod describe;
 mod experiments;
 mod interrupt;
+mod lab_file;
 mod lateness;
 mod load;
 mod machine;
@@ -58,6 +60,7 @@ mod threads;
 
 use experiments::{Amount, Row};
 use interrupt::Interrupt;
+use lab_file::LabFile;
 use outside::{Catalogue, Missing};
 use progress::Progress;
 use record::Record;
@@ -97,7 +100,7 @@ pub(crate) struct Args {
     /// Seconds after which a run is ended, as one that hangs [default: 180, or 60 with --quick]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     limit: Option<u64>,
-    /// One JSON object a line instead of a table
+    /// A lab file instead of a table: JSON, an object a line
     #[arg(long)]
     json: bool,
     /// A Markdown table, for a page
@@ -106,6 +109,9 @@ pub(crate) struct Args {
     /// Write the JSON lines to this file as well, as they come
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write a page with charts and verdicts too
+    #[arg(long, value_name = "PAGE")]
+    html: Option<PathBuf>,
     /// Show the benches with their questions, units and subjects
     #[arg(long)]
     list: bool,
@@ -118,6 +124,10 @@ enum Other {
     Prepare(outside::PrepareArgs),
     /// Preempt fibers at random while they do all that programs do, and check what they did
     Chaos(chaos::Args),
+    /// Report what was measured before: a page, Markdown, the README's table
+    Report(report::Args),
+    /// Say what has become better or worse between two files, beyond noise
+    Compare(compare::Args),
 }
 
 /// Measures what `args` asks for and prints it on standard output.
@@ -125,6 +135,8 @@ pub(crate) fn run(mut args: Args) -> ExitCode {
     match args.other.take() {
         Some(Other::Chaos(args)) => return chaos::run(&args),
         Some(Other::Prepare(args)) => return outside::prepare(args),
+        Some(Other::Report(args)) => return report::run(&args),
+        Some(Other::Compare(args)) => return compare::run(&args),
         None => {}
     }
     let mistake = |why: String| {
@@ -142,6 +154,9 @@ pub(crate) fn run(mut args: Args) -> ExitCode {
         Ok(rows) => rows,
         Err(why) => return mistake(why),
     };
+    if let Some(Err(why)) = args.html.as_deref().map(report::can_write) {
+        return mistake(why);
+    }
     let sinks = match Sinks::open(&args) {
         Ok(sinks) => sinks,
         Err(why) => return mistake(why),
@@ -220,7 +235,7 @@ impl Sinks {
     }
 }
 
-/// Runs and prints everything: JSON row by row, a table in the end.
+/// Runs and prints everything: JSON row by row, tables and the page in the end.
 fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
     noise::adopt_orphans();
     let limit = if args.quick { QUICK_LIMIT } else { LIMIT };
@@ -229,10 +244,11 @@ fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
     let runs = args.runs.unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
     let mut runner = Runner::new(interrupt, runs, limit, !args.subjects.is_empty());
     runner.look_at(rows);
-    sinks.line(&describe::header(rows, &runner))?;
+    let mut file = LabFile { header: describe::header(rows, &runner), records: Vec::new() };
+    sinks.line(&file.header)?;
     let cells = announce(rows, &runner);
     let progress = Progress::new(cells * runs as usize);
-    let (mut done, mut failed) = (Vec::<Record>::new(), 0);
+    let mut failed = 0;
     for row in rows {
         let cells = runner.measure(row, &progress)?;
         failed += cells.iter().filter(|cell| cell.is_failure()).count();
@@ -240,16 +256,19 @@ fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
         for record in report::sorted(&records) {
             sinks.line(record)?;
         }
-        done.extend(records);
+        file.records.extend(records);
         if runner.interrupted() {
             break;
         }
     }
     progress.finish();
+    if let Some(page) = &args.html {
+        report::write_page(page, &file).map_err(io::Error::other)?;
+    }
     if args.markdown {
-        report::markdown(&mut io::stdout().lock(), &done)?;
+        report::markdown(&mut io::stdout().lock(), &file)?;
     } else if !args.json {
-        report::table(&mut io::stdout().lock(), &done)?;
+        report::table(&mut io::stdout().lock(), &file.records)?;
     }
     Ok(Outcome { failed, interrupted: runner.interrupted() })
 }

@@ -5,7 +5,7 @@
 //! again from the file on another day, by another version. Fields that this version does not know are passed over; a
 //! change that old readers would misread raises [`VERSION`].
 //!
-//! A record without a value has an error that says why.
+//! The invariants of a record are in [`Record::check`]: readers may rely on them.
 //!
 //! Rejected: one JSON object for the whole file. It cannot be written as the lab goes, nor be read with `grep`.
 
@@ -30,6 +30,14 @@ impl Better {
         match self {
             Better::Lower => '↓',
             Better::Higher => '↑',
+        }
+    }
+
+    /// Is `one` better than `other`?
+    pub(crate) fn is_better(self, one: f64, other: f64) -> bool {
+        match self {
+            Better::Lower => one < other,
+            Better::Higher => one > other,
         }
     }
 }
@@ -111,6 +119,10 @@ pub(crate) struct Record {
     /// The parameter's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) at: Option<u64>,
+    /// The size that it was measured at, where the row's own was too much for it or for the machine. It is not to be
+    /// ranked with the others then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) smaller: Option<u64>,
     #[serde(default)]
     pub(crate) noisy: bool,
     /// Medians of what else the runs told.
@@ -131,6 +143,48 @@ impl Record {
 
     pub(crate) fn is_failure(&self) -> bool {
         self.value.is_none()
+    }
+
+    /// Is every run of this one better than every run of `other`? Neither way, they are a tie.
+    pub(crate) fn beats(&self, other: &Record) -> bool {
+        match (self.range(), other.range(), self.better) {
+            (Some((_, max)), Some((min, _)), Better::Lower) => max < min,
+            (Some((min, _)), Some((_, max)), Better::Higher) => min > max,
+            (None, ..) | (_, None, _) => false,
+        }
+    }
+
+    /// The parameter in words: `64 conns`.
+    pub(crate) fn place(&self) -> Option<String> {
+        let name = self.parameter.as_deref()?;
+        let at = self.at?;
+        let name = if at == 1 { name.strip_suffix('s').unwrap_or(name) } else { name };
+        Some(format!("{} {name}", super::report::number(at as f64)))
+    }
+
+    /// What does not fit together, for whoever wrote the file.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let is_whole = |number: usize| number == self.runs;
+        match (self.value, self.min, self.max) {
+            (None, None, None) if self.error.is_none() => {
+                Err("\"value\" is null, and no \"error\" says why".to_owned())
+            }
+            (None, None, None) => Ok(()),
+            (Some(value), Some(min), Some(max)) if min <= value && value <= max => {
+                match is_whole(self.samples.len()) && self.runs > 0 {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "\"runs\" is {}, but there are {} \"samples\"",
+                        self.runs,
+                        self.samples.len()
+                    )),
+                }
+            }
+            (Some(value), Some(min), Some(max)) => {
+                Err(format!("the value {value} is not within \"min\" {min} and \"max\" {max}"))
+            }
+            _ => Err("\"value\", \"min\" and \"max\" are there together or not at all".to_owned()),
+        }
     }
 }
 
@@ -162,6 +216,7 @@ pub(crate) mod made_up {
             max: samples.last().copied(),
             parameter: at.map(|_| "conns".to_owned()),
             at,
+            smaller: None,
             noisy: false,
             also: BTreeMap::new(),
             note: None,
@@ -169,11 +224,72 @@ pub(crate) mod made_up {
             samples,
         }
     }
+
+    /// The same, higher being better.
+    pub(crate) fn rate(subject: &str, at: Option<u64>, runs: &[f64]) -> Record {
+        Record { better: Better::Higher, unit: "req/s".to_owned(), ..record(subject, at, runs) }
+    }
+
+    pub(crate) fn header() -> Header {
+        Header {
+            lab: VERSION,
+            date: "2026-11-26T12:34:56Z".parse().expect("a date"),
+            command: "timestop lab echo --json".to_owned(),
+            machine: Machine {
+                cpu: "none".to_owned(),
+                cores: 2,
+                kernel: "Linux 0.0".to_owned(),
+                memory_mib: 1,
+                limits: BTreeMap::new(),
+            },
+            versions: BTreeMap::new(),
+            experiments: vec![Experiment {
+                name: "echo".to_owned(),
+                question: "How soon?".to_owned(),
+                metrics: vec![Metric {
+                    key: "value".to_owned(),
+                    unit: "ms".to_owned(),
+                    better: Better::Lower,
+                }],
+                parameter: Some("conns".to_owned()),
+                log: false,
+                pinning: String::new(),
+            }],
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::made_up::{rate, record};
     use super::*;
+
+    #[test]
+    fn who_beats_whom_is_said_by_the_ranges() {
+        let one = record("a", None, &[1.0, 2.0, 3.0]);
+        assert!(one.beats(&record("b", None, &[4.0, 5.0, 6.0])));
+        assert!(!one.beats(&record("b", None, &[3.0, 5.0, 6.0])));
+        assert!(!one.beats(&record("b", None, &[])));
+        assert!(!record("b", None, &[]).beats(&one));
+        assert!(rate("a", None, &[7.0]).beats(&rate("b", None, &[6.0])));
+        assert!(!rate("a", None, &[6.0]).beats(&rate("b", None, &[6.0])));
+    }
+
+    #[test]
+    fn a_record_that_contradicts_itself_is_told_of() {
+        let good = record("a", None, &[1.0, 2.0, 3.0]);
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!(record("a", None, &[]).check(), Ok(()));
+        for (broken, why) in [
+            (Record { value: Some(4.0), ..good.clone() }, "is not within"),
+            (Record { runs: 2, ..good.clone() }, "there are 3"),
+            (Record { max: None, ..good.clone() }, "together"),
+            (Record { error: None, ..record("a", None, &[]) }, "no \"error\""),
+        ] {
+            let told = broken.check().expect_err(why);
+            assert!(told.contains(why), "{told}");
+        }
+    }
 
     #[test]
     fn numbers_keep_six_digits() {
@@ -182,5 +298,12 @@ mod tests {
         {
             assert_eq!(rounded(value), kept);
         }
+    }
+
+    #[test]
+    fn a_parameter_is_said_in_words() {
+        assert_eq!(record("a", Some(8000), &[1.0]).place().as_deref(), Some("8,000 conns"));
+        assert_eq!(record("a", Some(1), &[1.0]).place().as_deref(), Some("1 conn"));
+        assert_eq!(record("a", None, &[1.0]).place(), None);
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Cell {
     pub(crate) metric: &'static Metric,
     pub(crate) subject: Subject,
     pub(crate) sample: Sample,
+    /// The size, if it is less than the row says.
+    pub(crate) smaller: Option<usize>,
     pub(crate) noisy: bool,
     /// Medians of what else the runs told. With the row's value only.
     pub(crate) also: BTreeMap<String, f64>,
@@ -280,6 +282,8 @@ impl Turn {
         if told.is_empty() && self.error.is_none() {
             return Vec::new();
         }
+        let full = row.amount().unwrap_or_default();
+        let smaller = self.trial.amount.filter(|amount| *amount < full);
         let metrics = row.experiment.metrics;
         let sample = |key: &str| -> Sample {
             told.iter().filter_map(|told| told.numbers.get(key).copied()).collect()
@@ -304,6 +308,7 @@ impl Turn {
                 row: row.clone(),
                 metric,
                 subject: self.trial.subject,
+                smaller,
                 noisy: is_spread || disturbance.words().is_some(),
                 also: std::mem::take(&mut also),
                 note: note.clone(),
@@ -355,6 +360,15 @@ mod tests {
         assert_eq!(medians[1], ("echo_p50/64".to_owned(), Some(2.0)));
         assert_eq!(cells[0].also, BTreeMap::from([("errors".to_owned(), 0.0)]));
         assert!(cells[1].also.is_empty());
+    }
+
+    #[test]
+    fn a_cell_of_a_smaller_size_says_of_which() {
+        for (amount, smaller) in [(100_000, Some(100_000)), (1_000_000, None)] {
+            let mut turn = turn(vec![Measured::new(1.0)], None);
+            turn.trial.amount = Some(amount);
+            assert_eq!(turn.into_cells(&row("skynet/1000000"))[0].smaller, smaller);
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod hogs;
 mod html;
 mod lab;
 mod lab_outside;
+mod lab_page;
+mod lab_report;
 mod lab_servers;
 mod limits;
 mod package;

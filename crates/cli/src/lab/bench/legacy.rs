@@ -40,7 +40,7 @@ pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
 /// Timestop's own: it has the view that takes 50 ms.
 fn slow_server() -> io::Result<Command> {
     let row = Row::all(true).find(|row| row.name() == SERVER).expect("one of the experiments");
-    Trial { row, subject: Subject::Timestop, amount: None }.command(true)
+    Trial { row, subject: Subject::Timestop, amount: None, workers: None }.command(true)
 }
 
 /// What it prints, its CPU time, and the most OS threads that it was seen to have.

@@ -1,4 +1,4 @@
-//! What was measured, as a table for people; and the list of what can be.
+//! What was measured, and what can be, as tables on a terminal.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -8,9 +8,10 @@ use comfy_table::{
 };
 use rustix::termios::tcgetwinsize;
 
-use super::experiments::{EXPERIMENTS, Metric, Row, subjects_of};
-use super::outside::Catalogue;
-use super::record::Record;
+use super::number::number;
+use crate::lab::experiments::{EXPERIMENTS, Metric, Row, subjects_of};
+use crate::lab::outside::Catalogue;
+use crate::lab::record::Record;
 
 /// The table, best read with the unit's arrow: `↓` lower is better, `↑` higher is.
 pub(crate) fn table(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
@@ -18,46 +19,17 @@ pub(crate) fn table(out: &mut impl Write, records: &[Record]) -> io::Result<()> 
     let mut above = "";
     for record in sorted(records) {
         let shown = if record.bench == above { "" } else { &record.bench };
-        let range = match record.range() {
-            Some((min, max)) => format!("{} … {}", number(min), number(max)),
-            None => String::new(),
-        };
         table.add_row([
             Field::new(shown),
             Field::new(&record.subject),
             Field::new(median(record)).set_alignment(CellAlignment::Right),
             Field::new(format!("{} {}", record.unit, record.better.arrow())),
-            Field::new(range),
+            Field::new(range(record)),
             Field::new(remarks(record)),
         ]);
         above = &record.bench;
     }
     writeln!(out, "{table}")
-}
-
-/// The same, a row a bench and a column a subject, for a page.
-pub(crate) fn markdown(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
-    let records = sorted(records);
-    let mut subjects: Vec<&str> = Vec::new();
-    for record in &records {
-        if !subjects.contains(&record.subject.as_str()) {
-            subjects.push(&record.subject);
-        }
-    }
-    write!(out, "| |")?;
-    for subject in &subjects {
-        write!(out, " {subject} |")?;
-    }
-    writeln!(out, "\n|---|{}", "---:|".repeat(subjects.len()))?;
-    for row in records.chunk_by(|one, other| one.bench == other.bench) {
-        write!(out, "| {}, {} {} |", row[0].bench, row[0].unit, row[0].better.arrow())?;
-        for subject in &subjects {
-            let record = row.iter().find(|record| record.subject == *subject);
-            write!(out, " {} |", record.map_or("—".to_owned(), |record| median(record)))?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
 }
 
 /// Metric by metric, so that the subjects of one stand below each other.
@@ -72,20 +44,34 @@ pub(crate) fn sorted(records: &[Record]) -> Vec<&Record> {
     names.into_iter().flat_map(of).collect()
 }
 
-fn median(record: &Record) -> String {
+/// `1,098`, or `failed`.
+pub(crate) fn median(record: &Record) -> String {
     record.value.map_or("failed".to_owned(), number)
 }
 
-fn remarks(record: &Record) -> String {
+/// The least and the greatest run.
+pub(crate) fn range(record: &Record) -> String {
+    match record.range() {
+        Some((min, max)) => format!("{} … {}", number(min), number(max)),
+        None => String::new(),
+    }
+}
+
+/// What else is to be known of a cell: above all why it failed.
+pub(crate) fn remarks(record: &Record) -> String {
     // No errors, nothing stuck: nothing to remark.
     let told = record.also.iter().filter(|(_, value)| **value != 0.0);
     let also = told.map(|(key, value)| format!("{key} {}", number(*value)));
+    // A note says so, and why.
+    let smaller = record.smaller.filter(|_| record.note.is_none());
+    let smaller = smaller.map(|size| format!("measured at {}", number(size as f64)));
     let noisy = record.noisy.then(|| "noisy".to_owned());
     let failed = record.error.iter().map(|why| match record.is_failure() {
         true => why.clone(),
         false => format!("a run failed: {why}"),
     });
-    let remarks = noisy.into_iter().chain(also).chain(record.note.clone()).chain(failed);
+    let remarks =
+        smaller.into_iter().chain(noisy).chain(also).chain(record.note.clone()).chain(failed);
     remarks.collect::<Vec<_>>().join("; ")
 }
 
@@ -124,7 +110,7 @@ fn unit(metric: &Metric) -> String {
     format!("{name} {} {}", metric.unit, metric.better.arrow()).trim_start().to_owned()
 }
 
-fn plain_table<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn plain_table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_style(TableComponent::HeaderLines, '─');
@@ -139,54 +125,22 @@ fn plain_table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// Three significant digits or more, and thousands apart.
-pub(crate) fn number(value: f64) -> String {
-    let decimals = match value.abs() {
-        _ if value.fract() == 0.0 => 0,
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.decimals$}");
-    let whole = text.find('.').unwrap_or(text.len());
-    let digits = text[..whole].trim_start_matches('-').len();
-    let mut grouped = String::new();
-    for (at, character) in text.char_indices() {
-        let after = whole.saturating_sub(at);
-        if at < whole && after < digits && after % 3 == 0 && character.is_ascii_digit() {
-            grouped.push(',');
-        }
-        grouped.push(character);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::record::made_up::record;
     use super::*;
+    use crate::lab::record::made_up::record;
 
     #[test]
     fn a_failed_cell_says_why() {
         let mut out = Vec::new();
-        table(&mut out, &[record("a", None, &[])]).expect("memory can be written");
+        let mut noisy = record("go", None, &[1.0, 2.0, 30.0]);
+        noisy.noisy = true;
+        noisy.also.insert("errors".to_owned(), 0.0);
+        noisy.also.insert("stuck".to_owned(), 2.0);
+        table(&mut out, &[noisy, record("timestop", None, &[])]).expect("memory can be written");
         let shown = String::from_utf8(out).expect("UTF-8");
         assert!(shown.contains("failed") && shown.contains("no luck"), "{shown}");
-    }
-
-    #[test]
-    fn numbers_are_short_and_grouped() {
-        for (value, text) in [
-            (0.0, "0"),
-            (64.0, "64"),
-            (2.345678, "2.35"),
-            (23.45678, "23.5"),
-            (234.5678, "235"),
-            (1000.0, "1,000"),
-            (-1234567.0, "-1,234,567"),
-            (123456.7, "123,457"),
-        ] {
-            assert_eq!(number(value), text);
-        }
+        assert!(shown.contains("noisy; stuck 2") && !shown.contains("errors"), "{shown}");
+        assert_eq!(shown.matches("echo").count(), 1, "a row is named once:\n{shown}");
     }
 }
