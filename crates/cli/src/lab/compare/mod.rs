@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Err(why) => return complain(&why),
     };
     let is_wanted = |record: &Record| {
-        args.subjects.is_empty() || args.subjects.iter().any(|name| *name == record.subject)
+        args.subjects.is_empty() || args.subjects.contains(&record.subject)
     };
     old.records.retain(is_wanted);
     new.records.retain(is_wanted);
