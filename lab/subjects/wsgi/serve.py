@@ -75,7 +75,12 @@ def waitress():
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     listener, port = listen()
     server = create_server(
-        app, sockets=[listener], threads=THREADS, connection_limit=CONNECTIONS, clear_untrusted_proxy_headers=True
+        app,
+        sockets=[listener],
+        threads=THREADS,
+        connection_limit=CONNECTIONS,
+        asyncore_use_poll=True,  # select() takes no descriptor above 1,023
+        clear_untrusted_proxy_headers=True,
     )
     announce(port, os.getpid())
     server.run()

@@ -134,11 +134,10 @@ mod tests {
     fn no_names_mean_everything() {
         let mut all = rows(&[], false).expect("no names");
         assert_eq!(all.len(), Row::all(false).count());
-        // Those that only programs outside have are without any here.
-        all.retain(|row| !row.subjects.is_empty());
-        let rows = names(&all);
         subjects(&mut all, &[], &Catalogue::default()).expect("no names");
-        assert_eq!(names(&all), rows);
+        // Without programs outside there is nothing to measure in some.
+        let in_this_binary = Row::all(false).filter(|row| !row.subjects.is_empty());
+        assert_eq!(all.len(), in_this_binary.count());
     }
 
     #[test]
