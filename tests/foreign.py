@@ -1,5 +1,6 @@
 """What the drivers of this folder share: programs of others, in a virtual environment, plain and under `timestop run`."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -25,6 +26,31 @@ def wait_for(port):
         except OSError:
             time.sleep(0.05)
     sys.exit(f"nothing listens on port {port}")
+
+
+def descent(pid):
+    """The process and all that descend from it, parents first."""
+    children = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def cpu_seconds(pids):
+    """User and system, of these processes and of the children that they have waited for."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def virtual_environment(name, packages):

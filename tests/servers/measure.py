@@ -10,9 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from foreign import ROOT, TIMESTOP, free_port, wait_for  # noqa: E402
-
-TICK = os.sysconf("SC_CLK_TCK")
+from foreign import TIMESTOP, cpu_seconds, descent, free_port, wait_for  # noqa: E402
 
 
 class Server:
@@ -33,29 +31,14 @@ class Server:
 
     def tree(self):
         """Process ids of the server and of all that descend from it."""
-        parents = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    fields = (entry / "stat").read_text().rpartition(") ")[2].split()
-                except OSError:
-                    continue
-                parents.setdefault(int(fields[1]), []).append(int(entry.name))
-        found = [self.pid]
-        for pid in found:
-            found += parents.get(pid, [])
-        return found
+        return descent(self.pid)
 
     def children(self):
         return sorted(self.tree()[1:])
 
     def cpu(self):
         """Seconds, user and system, of the tree and of its children that were waited for."""
-        ticks = 0
-        for pid in self.tree():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-        return ticks / TICK
+        return cpu_seconds(self.tree())
 
     def status(self, field):
         """The sum over the tree of a number in `/proc/PID/status`."""

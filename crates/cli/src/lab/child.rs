@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid,
+};
 
 use super::interrupt::Interrupt;
 
@@ -52,7 +54,7 @@ impl Capture {
 }
 
 /// The last line that says something: not the hint that Rust adds to a panic.
-fn last_words(text: &str) -> Option<&str> {
+pub(crate) fn last_words(text: &str) -> Option<&str> {
     let says_something = |line: &&str| !line.is_empty() && !line.starts_with("note: ");
     text.lines().rev().map(str::trim).find(says_something)
 }
@@ -64,6 +66,38 @@ pub(crate) enum Failure {
     Interrupted,
     /// For this reason.
     Broken(String),
+    /// It did not end in time.
+    Late(String),
+}
+
+impl Failure {
+    /// With the last thing that was said.
+    fn with(self, said: &mut Capture) -> Self {
+        match self {
+            Failure::Interrupted => Failure::Interrupted,
+            Failure::Broken(ended) => Failure::Broken(said.reason(&ended)),
+            Failure::Late(ended) => Failure::Late(said.reason(&ended)),
+        }
+    }
+
+    /// Of a run, which ends with 1 whatever was wrong, and says what: that it ended with 1 says no more.
+    pub(crate) fn of_a_run(self) -> Self {
+        match self {
+            Failure::Broken(why) => {
+                let said = why.strip_prefix("exit status: 1: ").map(str::to_owned);
+                Failure::Broken(said.unwrap_or(why))
+            }
+            other => other,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Failure::Interrupted => "interrupted",
+            Failure::Broken(why) | Failure::Late(why) => why,
+        }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -83,8 +117,38 @@ pub(crate) fn output(
     match status(command, limit, interrupt) {
         Ok(status) if status.success() => Ok(stdout.text()?),
         Ok(status) => Err(Failure::Broken(stderr.reason(&status.to_string()))),
-        Err(Failure::Broken(ended)) => Err(Failure::Broken(stderr.reason(&ended))),
-        Err(interrupted) => Err(interrupted),
+        Err(failure) => Err(failure.with(&mut stderr)),
+    }
+}
+
+/// How a process ended, and all that it wrote.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) status: ExitStatus,
+    pub(crate) text: String,
+}
+
+impl Told {
+    pub(crate) fn last_words(&self) -> &str {
+        last_words(&self.text).unwrap_or("it said nothing")
+    }
+}
+
+/// As [`output`], whatever its status, with both of its streams in one.
+pub(crate) fn captured(
+    command: &mut Command,
+    limit: Duration,
+    interrupt: &Interrupt,
+) -> Result<Told, Failure> {
+    let mut both = Capture::new()?;
+    command.stdin(Stdio::null()).stdout(both.stdio()?).stderr(both.stdio()?);
+    match status(command, limit, interrupt) {
+        Ok(status) => Ok(Told { status, text: both.text()? }),
+        // What a step of a build exceeds is not told apart from other failures.
+        Err(Failure::Broken(ended) | Failure::Late(ended)) => {
+            Err(Failure::Broken(both.reason(&ended)))
+        }
+        Err(Failure::Interrupted) => Err(Failure::Interrupted),
     }
 }
 
@@ -97,12 +161,15 @@ pub(crate) fn status(
     let mut child = command.process_group(0).spawn()?;
     let ended = wait(&child, limit, interrupt);
     // Also when it ended by itself: whatever it left running ends here.
-    let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+    let group = Pid::from_child(&child);
+    let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait()?;
+    // What lost its parent is a child of ours, if we asked for that: its CPU time is then told with that of the others.
+    while let Ok(Some(_)) = waitpgid(group, WaitOptions::empty()) {}
     match ended? {
         End::Itself => Ok(status),
         End::Interrupted => Err(Failure::Interrupted),
-        End::TooLate => Err(Failure::Broken(format!("not finished after {} s", limit.as_secs()))),
+        End::TooLate => Err(Failure::Late(format!("not finished after {} s", limit.as_secs()))),
     }
 }
 
@@ -236,6 +303,7 @@ mod tests {
         assert_eq!(run("echo value 1", long), Ok("value 1\n".to_owned()));
         let broken = |why: &str| Err(Failure::Broken(why.to_owned()));
         assert_eq!(run("echo no luck >&2; exit 3", long), broken("exit status: 3: no luck"));
-        assert_eq!(run("sleep 60", Duration::ZERO), broken("not finished after 0 s"));
+        let late = Err(Failure::Late("not finished after 0 s".to_owned()));
+        assert_eq!(run("sleep 60", Duration::ZERO), late);
     }
 }

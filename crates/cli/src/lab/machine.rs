@@ -43,6 +43,28 @@ pub(crate) fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
+/// How many descriptors a process may have open; none: as many as it likes.
+pub(crate) fn most_descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
+/// What there is for a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// That one process may have open.
+    pub(crate) descriptors: usize,
+    /// Bytes.
+    pub(crate) memory: u64,
+}
+
+impl Room {
+    /// Now. What the kernel does not tell is taken to be plenty: then the run itself will say.
+    pub(crate) fn now() -> Self {
+        let descriptors = most_descriptors().map_or(usize::MAX, |most| most as usize);
+        Room { descriptors, memory: memory_available().unwrap_or(u64::MAX >> 1) }
+    }
+}
+
 /// CPU time of this process, all its threads.
 pub(crate) fn cpu_time() -> Duration {
     time_of(ClockId::ProcessCPUTime)
@@ -94,6 +116,14 @@ fn parse_stat(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
+}
+
+/// Bytes that the machine could give to a new process without swapping.
+pub(crate) fn memory_available() -> Result<u64, String> {
+    let path = "/proc/meminfo";
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let kibibytes = parse_status(&text, "MemAvailable");
+    kibibytes.map(|size| size * 1024).ok_or_else(|| format!("{path}: no MemAvailable"))
 }
 
 /// A number of `/proc/PID/status`, in the unit it is given in there (KiB for sizes). `pid` may be `self`.

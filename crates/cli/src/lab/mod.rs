@@ -1,49 +1,56 @@
 //! `timestop lab`: every claim about speed or size is a command, and this is the command.
 //!
 //! Experiments are data (`experiments`): a name, a question, metrics, subjects. A *row* is an experiment with its
-//! parameter settled. Each run of a row is a fresh process of this same binary (`subject`), so nothing leaks from one
-//! run to the next; subjects take turns run by run (A B C A B C …), so that a machine that slows down for a while slows
-//! all of them. What is reported is the median, with the least and the greatest beside it.
+//! parameter settled. A *subject* is a way to write the same program: in this binary, or outside of it (`outside`), in
+//! whatever language. Each run of a row is a fresh process (`subject`), so nothing leaks from one run to the next;
+//! subjects take turns run by run (A B C A B C …), so that a machine that slows down for a while slows all of them. What
+//! is reported is the median, with the least and the greatest beside it, and whether others used the machine meanwhile
+//! (`noise`).
 //!
 //! # Names
 //!
 //! A row is `BENCH`, or `BENCH/PARAMETER` where the experiment has one: `yield`, `spawn_join/2` (workers),
-//! `memory/100000` (fibers), `echo/64` (connections). One run may answer more than the first question: those rows add
-//! the metric to the name of the bench, `echo_p99/64`. In JSON every row is one object a line,
-//!
-//! ```json
-//! {"bench":"echo_p99/64","subject":"timestop","value":370.1,"unit":"us","runs":3,"min":366.0,"max":381.4,"conns":64}
-//! ```
-//!
-//! with the parameter again as a field of its own, and what else the run told (`errors`, `note`) beside it. A cell that
-//! failed has `"value":null` and `"error"`. `--quick` divides counts by ten, and a parameter that is such a count is
-//! named as it was measured: `memory/10000`. A bench, a single row, or a family of benches can be asked for: `hog` for all
-//! whose names begin with `hog_`.
+//! `memory_sleep/100000` (fibers), `echo/64` (connections). One run may answer more than the first question: those rows
+//! add the metric to the name of the bench, `echo_p99/64`. In JSON the first line describes the machine and what is
+//! measured, and then every row of a subject is one object a line (`record`). `--quick` divides counts by ten, and a
+//! parameter that is such a count is named as it was measured: `memory_sleep/10000`. A bench, a single row, or a family
+//! of benches can be asked for: `memory` for all whose names begin with `memory_`.
 //!
 //! # What to keep in mind
 //!
-//! The subject `threads` is `std::thread` in this binary, whose libc calls pass through timestop's hooks: on an OS thread
-//! a check before each system call, and the runtime's table for a lock that is contended. `echo` has a yardstick without
-//! any, `epoll`: it and the load generator make their system calls directly.
+//! The subject `threads` is a program of its own. Where none does the same it is `std::thread` in this binary, whose libc
+//! calls pass through timestop's hooks: on an OS thread a check before each system call, and the runtime's table for a
+//! lock that is contended. `echo` has a yardstick without any, `epoll`: it and the load generator make their system calls
+//! directly.
 //!
 //! Rejected: a benchmark harness of the statistical kind (one process, thousands of iterations). The noise here is
 //! between processes and between minutes, not between iterations.
 
-use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 mod bench;
 mod chaos;
 mod child;
+mod compare;
+mod descent;
+mod describe;
 mod experiments;
 mod interrupt;
+mod lab_file;
 mod lateness;
 mod load;
 mod machine;
 mod measured;
+mod noise;
+mod outside;
+mod plan;
 mod preemption;
 mod progress;
+mod record;
 mod report;
 mod runner;
 mod select;
@@ -51,15 +58,26 @@ mod stats;
 pub(crate) mod subject;
 mod threads;
 
-use experiments::{Row, Subject};
+use experiments::{Amount, Row};
 use interrupt::Interrupt;
+use lab_file::LabFile;
+use outside::{Catalogue, Missing};
 use progress::Progress;
+use record::Record;
 use runner::Runner;
 
 /// What a mistyped name or an unknown option exits with.
 const USAGE: u8 = 2;
 /// What a program that ended by Ctrl-C exits with.
 const INTERRUPTED: u8 = 130;
+
+/// Longer than any run should take on a slow machine.
+const LIMIT: Duration = Duration::from_secs(180);
+const QUICK_LIMIT: Duration = Duration::from_secs(60);
+
+/// Three runs have a middle; two tell at least how far apart they lie, and fit into the ten minutes of `--quick`.
+const RUNS: u32 = 3;
+const QUICK_RUNS: u32 = 2;
 
 /// Arguments of `timestop lab`.
 #[derive(Debug, clap::Args)]
@@ -73,18 +91,27 @@ pub(crate) struct Args {
     /// Only these subjects, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     subjects: Vec<String>,
-    /// Runs of each cell; the median is reported
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
+    /// Runs of each cell; the median is reported [default: 3, or 2 with --quick]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
     /// A tenth of the size, and short windows
     #[arg(long)]
     quick: bool,
-    /// One JSON object a line instead of a table
+    /// Seconds after which a run is ended, as one that hangs [default: 180, or 60 with --quick]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    limit: Option<u64>,
+    /// A lab file instead of a table: JSON, an object a line
     #[arg(long)]
     json: bool,
     /// A Markdown table, for a page
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Write the JSON lines to this file as well, as they come
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write a page with charts and verdicts too
+    #[arg(long, value_name = "PAGE")]
+    html: Option<PathBuf>,
     /// Show the benches with their questions, units and subjects
     #[arg(long)]
     list: bool,
@@ -93,26 +120,48 @@ pub(crate) struct Args {
 /// What the lab does besides measuring.
 #[derive(Debug, clap::Subcommand)]
 enum Other {
+    /// Build the programs of lab/subjects, which timestop is measured beside
+    Prepare(outside::PrepareArgs),
     /// Preempt fibers at random while they do all that programs do, and check what they did
     Chaos(chaos::Args),
+    /// Report what was measured before: a page, Markdown, the README's table
+    Report(report::Args),
+    /// Say what has become better or worse between two files, beyond noise
+    Compare(compare::Args),
 }
 
 /// Measures what `args` asks for and prints it on standard output.
-pub(crate) fn run(args: Args) -> ExitCode {
-    if let Some(Other::Chaos(args)) = &args.other {
-        return chaos::run(args);
+pub(crate) fn run(mut args: Args) -> ExitCode {
+    match args.other.take() {
+        Some(Other::Chaos(args)) => return chaos::run(&args),
+        Some(Other::Prepare(args)) => return outside::prepare(args),
+        Some(Other::Report(args)) => return report::run(&args),
+        Some(Other::Compare(args)) => return compare::run(&args),
+        None => {}
     }
-    if args.list || args.benches.iter().any(|name| name == "list") {
-        return finish(report::list(args.quick), ExitCode::SUCCESS);
-    }
-    let (rows, subjects) = match chosen(&args) {
-        Ok(chosen) => chosen,
-        Err(why) => {
-            eprintln!("timestop lab: {why}");
-            return ExitCode::from(USAGE);
-        }
+    let mistake = |why: String| {
+        eprintln!("timestop lab: {why}");
+        ExitCode::from(USAGE)
     };
-    match measure(&args, &rows, subjects) {
+    let catalogue = match catalogue(&args) {
+        Ok(catalogue) => catalogue,
+        Err(why) => return mistake(why),
+    };
+    if args.list || args.benches.iter().any(|name| name == "list") {
+        return finish(report::list(args.quick, &catalogue), ExitCode::SUCCESS);
+    }
+    let rows = match chosen(&args, &catalogue) {
+        Ok(rows) => rows,
+        Err(why) => return mistake(why),
+    };
+    if let Some(Err(why)) = args.html.as_deref().map(report::can_write) {
+        return mistake(why);
+    }
+    let sinks = match Sinks::open(&args) {
+        Ok(sinks) => sinks,
+        Err(why) => return mistake(why),
+    };
+    match measure(&args, &rows, sinks) {
         Ok(Outcome { interrupted: true, .. }) => ExitCode::from(INTERRUPTED),
         Ok(Outcome { failed: 0, .. }) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -120,15 +169,32 @@ pub(crate) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// The rows and subjects that were asked for; they have at least one cell in common.
-fn chosen(args: &Args) -> Result<(Vec<Row>, BTreeSet<Subject>), String> {
-    let subjects = select::subjects(&args.subjects)?;
-    let mut rows = select::rows(&args.benches, args.quick)?;
-    rows.retain(|row| row.subjects.iter().any(|subject| subjects.contains(subject)));
-    if rows.is_empty() {
-        return Err("none of these benches has that subject; see `timestop lab list`".to_owned());
+/// The programs outside. A binary that was moved away from them measures what is in it, and says so.
+fn catalogue(args: &Args) -> Result<Catalogue, String> {
+    match Catalogue::read() {
+        Ok(catalogue) => Ok(catalogue),
+        Err(Missing::Moved(why)) if args.subjects.is_empty() => {
+            eprintln!("timestop lab: {why}");
+            Ok(Catalogue::default())
+        }
+        Err(Missing::Moved(why)) => {
+            let inside = experiments::Subject::INSIDE;
+            let is_inside = |name: &String| inside.iter().any(|subject| subject.name() == name);
+            match args.subjects.iter().all(is_inside) {
+                true => Ok(Catalogue::default()),
+                false => Err(why),
+            }
+        }
+        Err(Missing::Mistake(why)) => Err(why),
     }
-    Ok((rows, subjects))
+}
+
+/// The rows that were asked for, with the subjects that were: at least one cell.
+fn chosen(args: &Args, catalogue: &Catalogue) -> Result<Vec<Row>, String> {
+    let rows = select::rows(&args.benches, args.quick)?;
+    let mut rows: Vec<Row> = rows.into_iter().map(|row| row.with(catalogue)).collect();
+    select::subjects(&mut rows, &args.subjects, catalogue)?;
+    Ok(rows)
 }
 
 struct Outcome {
@@ -136,30 +202,102 @@ struct Outcome {
     interrupted: bool,
 }
 
-/// Runs and prints everything: JSON row by row, a table in the end.
-fn measure(args: &Args, rows: &[Row], subjects: BTreeSet<Subject>) -> io::Result<Outcome> {
-    let runner = Runner::new(Interrupt::install()?, args.runs, subjects);
-    let cells: usize = rows.iter().map(|row| runner.subjects_of(row).len()).sum();
-    let progress = Progress::new(cells * args.runs as usize);
-    let mut done = Vec::new();
+/// Where JSON lines go, as they come.
+struct Sinks {
+    stdout: bool,
+    file: Option<(PathBuf, File)>,
+}
+
+impl Sinks {
+    fn open(args: &Args) -> Result<Self, String> {
+        let file = match &args.output {
+            Some(path) => {
+                let file = File::create(path);
+                let told = |error| format!("--output {}: {error}", path.display());
+                Some((path.clone(), file.map_err(told)?))
+            }
+            None => None,
+        };
+        Ok(Sinks { stdout: args.json, file })
+    }
+
+    fn line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
+        let line = serde_json::to_string(line)?;
+        if self.stdout {
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{line}").and_then(|()| stdout.flush())?;
+        }
+        match &mut self.file {
+            Some((path, file)) => writeln!(file, "{line}")
+                .map_err(|error| io::Error::other(format!("{}: {error}", path.display()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs and prints everything: JSON row by row, tables and the page in the end.
+fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
+    noise::adopt_orphans();
+    let limit = if args.quick { QUICK_LIMIT } else { LIMIT };
+    let limit = args.limit.map_or(limit, Duration::from_secs);
+    let interrupt = Interrupt::install()?;
+    let runs = args.runs.unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
+    let mut runner = Runner::new(interrupt, runs, limit, !args.subjects.is_empty());
+    runner.look_at(rows);
+    let mut file = LabFile { header: describe::header(rows, &runner), records: Vec::new() };
+    sinks.line(&file.header)?;
+    let cells = announce(rows, &runner);
+    let progress = Progress::new(cells * runs as usize);
+    let mut failed = 0;
     for row in rows {
         let cells = runner.measure(row, &progress)?;
-        if args.json {
-            report::json(&mut io::stdout().lock(), &cells)?;
+        failed += cells.iter().filter(|cell| cell.is_failure()).count();
+        let records: Vec<Record> = cells.iter().map(runner::Cell::record).collect();
+        for record in report::sorted(&records) {
+            sinks.line(record)?;
         }
-        done.extend(cells);
+        file.records.extend(records);
         if runner.interrupted() {
             break;
         }
     }
     progress.finish();
-    if args.markdown {
-        report::markdown(&mut io::stdout().lock(), &done)?;
-    } else if !args.json {
-        report::table(&mut io::stdout().lock(), &done)?;
+    if let Some(page) = &args.html {
+        report::write_page(page, &file).map_err(io::Error::other)?;
     }
-    let failed = done.iter().filter(|cell| cell.is_failure()).count();
+    if args.markdown {
+        report::markdown(&mut io::stdout().lock(), &file)?;
+    } else if !args.json {
+        report::table(&mut io::stdout().lock(), &file.records)?;
+    }
     Ok(Outcome { failed, interrupted: runner.interrupted() })
+}
+
+/// Says what is to come, and how long it will take: the cells that will be run.
+fn announce(rows: &[Row], runner: &Runner) -> usize {
+    let (mut cells, mut seconds) = (0, 0.0);
+    for row in rows {
+        let run = row.subjects.iter().filter(|&&subject| runner.is_run(row, subject)).count();
+        let (full, quick) = row.experiment.seconds;
+        // Finding out how many rounds fill the time takes about as long as a run.
+        let runs = runner.runs + u32::from(row.experiment.amount == Amount::Timed);
+        cells += run;
+        seconds += f64::from(runs) * run as f64 * if row.quick { quick } else { full };
+    }
+    let runs = match runner.runs {
+        1 => "one run each, so that their spread is unknown".to_owned(),
+        runs => format!("{runs} runs each"),
+    };
+    let time = match (seconds / 60.0).ceil() {
+        minutes if minutes <= 1.0 => "about a minute at most".to_owned(),
+        minutes => format!("about {minutes} minutes"),
+    };
+    let rows = match rows.len() {
+        1 => "1 row".to_owned(),
+        rows => format!("{rows} rows"),
+    };
+    eprintln!("{cells} cells in {rows}, {runs}: {time}");
+    cells
 }
 
 /// A reader that went away (`| head`) is no failure of ours.

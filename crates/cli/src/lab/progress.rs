@@ -33,7 +33,20 @@ impl Progress {
         }
     }
 
-    pub(crate) fn end(&self, trial: &Trial, run: u32, runs: u32, told: &Result<Measured, Failure>) {
+    /// A run that is not worth the time.
+    pub(crate) fn skip(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+    }
+
+    pub(crate) fn end(
+        &self,
+        trial: &Trial,
+        run: u32,
+        runs: u32,
+        told: &Result<&Measured, &Failure>,
+    ) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
             return;
@@ -43,8 +56,8 @@ impl Progress {
                 let unit = trial.row.experiment.metrics[0].unit;
                 format!("{} {unit}", number(measured.value().unwrap_or(f64::NAN)))
             }
-            Err(Failure::Broken(why)) => format!("failed: {why}"),
             Err(Failure::Interrupted) => "interrupted".to_owned(),
+            Err(failure) => format!("failed: {}", failure.why()),
         };
         eprintln!("{}: {outcome}", label(trial, run, runs));
     }

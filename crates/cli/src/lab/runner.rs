@@ -1,19 +1,35 @@
 //! Runs the cells of a row, subjects in turn, and gathers what they told.
+//!
+//! Before the first run that counts, a subject that is measured in rounds is run to find out how many fill the time: that
+//! is also when its files are read for the first time. One that fails at its size is tried at a smaller one, and its cell
+//! says so. One that hangs is not run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
 use super::child::{self, Failure};
-use super::experiments::{Metric, Row, Subject};
+use super::experiments::{Amount, Metric, Row, Subject};
 use super::interrupt::Interrupt;
+use super::machine::Room;
 use super::measured::Measured;
+use super::noise::{Accounts, Disturbance, is_spread};
+use super::outside::{Readiness, readiness};
+use super::plan::{self, Plan};
 use super::progress::Progress;
+use super::report::number;
 use super::stats::Sample;
-use super::subject::Trial;
+use super::subject::{FIRST, Trial};
 
-/// Longer than any run should take on a slow machine: what exceeds it hangs.
-const LIMIT: Duration = Duration::from_secs(180);
+/// What rounds have to fill.
+const FULL: Duration = Duration::from_millis(600);
+const QUICK: Duration = Duration::from_millis(100);
+/// A first run that filled this part of it says how many rounds fill all.
+const ENOUGH: f64 = 0.3;
+/// From one attempt to the next: the first says little of what is compiled while it runs.
+const GROWTH: f64 = 1_000.0;
+const MOST: f64 = 2e9;
+const ATTEMPTS: u32 = 6;
 
 /// One metric of one subject in one row: a line of the report.
 #[derive(Debug)]
@@ -22,11 +38,16 @@ pub(crate) struct Cell {
     pub(crate) metric: &'static Metric,
     pub(crate) subject: Subject,
     pub(crate) sample: Sample,
+    /// The size, if it is less than the row says.
+    pub(crate) smaller: Option<usize>,
+    pub(crate) noisy: bool,
     /// Medians of what else the runs told. With the row's value only.
     pub(crate) also: BTreeMap<String, f64>,
     pub(crate) note: Option<String>,
-    /// Of the last run that failed.
+    /// Of the last run that failed, or why there was none.
     pub(crate) error: Option<String>,
+    /// Nobody asked for this subject by name, so that it is missing is no failure of the lab.
+    pub(crate) is_excused: bool,
 }
 
 impl Cell {
@@ -35,91 +56,266 @@ impl Cell {
     }
 
     pub(crate) fn is_failure(&self) -> bool {
-        self.sample.len() == 0
+        self.sample.len() == 0 && !self.is_excused
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Runner {
-    interrupt: Interrupt,
-    runs: u32,
-    subjects: BTreeSet<Subject>,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) runs: u32,
+    /// What exceeds it hangs.
+    pub(crate) limit: Duration,
+    /// Were the subjects asked for by name?
+    pub(crate) named: bool,
+    /// Of each folder of subjects.
+    ready: BTreeMap<&'static str, Readiness>,
 }
 
-/// The runs of one subject so far.
-#[derive(Debug, Default)]
-struct Runs {
-    told: Vec<Measured>,
+/// One subject's part in a row.
+#[derive(Debug)]
+struct Turn {
+    trial: Trial,
+    /// None: it is not run.
+    runs: Option<Runs>,
+    is_given_up: bool,
+    is_excused: bool,
+    notes: Vec<String>,
     error: Option<String>,
 }
 
+/// The runs so far.
+#[derive(Debug, Default)]
+struct Runs {
+    told: Vec<Measured>,
+    disturbance: Disturbance,
+}
+
+/// Ctrl-C came.
+struct Interrupted;
+
 impl Runner {
-    pub(crate) fn new(interrupt: Interrupt, runs: u32, subjects: BTreeSet<Subject>) -> Self {
-        Runner { interrupt, runs, subjects }
+    pub(crate) fn new(interrupt: Interrupt, runs: u32, limit: Duration, named: bool) -> Self {
+        Runner { interrupt, runs, limit, named, ready: BTreeMap::new() }
+    }
+
+    /// Looks which of the programs outside are ready: once, and not between runs.
+    pub(crate) fn look_at(&mut self, rows: &[Row]) {
+        for subject in rows.iter().flat_map(|row| &row.subjects) {
+            let Subject::Outside(program) = subject else { continue };
+            let interrupt = &self.interrupt;
+            let look = || readiness(program.folder, program.name(), interrupt);
+            self.ready.entry(&program.folder.name).or_insert_with(look);
+        }
+    }
+
+    /// What it was built with, if it is ready.
+    pub(crate) fn version(&self, subject: Subject) -> Option<String> {
+        match self.readiness(subject) {
+            Readiness::Ready { version } => version,
+            Readiness::Not(_) => None,
+        }
+    }
+
+    fn readiness(&self, subject: Subject) -> Readiness {
+        let inside = || Readiness::Ready { version: None };
+        match subject {
+            Subject::Outside(program) => {
+                self.ready.get(program.folder.name.as_str()).cloned().unwrap_or_else(inside)
+            }
+            _ => inside(),
+        }
     }
 
     pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.has_come()
     }
 
-    /// The subjects of `row` that were asked for.
-    pub(crate) fn subjects_of(&self, row: &Row) -> Vec<Subject> {
-        row.subjects.iter().copied().filter(|subject| self.subjects.contains(subject)).collect()
+    /// Is there anything to run for it, as things are?
+    pub(crate) fn is_run(&self, row: &Row, subject: Subject) -> bool {
+        matches!(plan::plan(row, subject, &self.readiness(subject), Room::now()), Plan::Run { .. })
     }
 
-    /// Measures `row`; after Ctrl-C, what there is of it. A subject that was never run has no cell.
+    /// Measures `row`; after Ctrl-C, what there is of it. A subject that was never run has no cell then.
     pub(crate) fn measure(&self, row: &Row, progress: &Progress) -> io::Result<Vec<Cell>> {
-        let subjects = self.subjects_of(row);
-        let mut runs: Vec<Runs> = subjects.iter().map(|_| Runs::default()).collect();
+        let mut turns: Vec<Turn> =
+            row.subjects.iter().map(|&subject| self.turn(row, subject)).collect();
         'interrupted: for run in 1..=self.runs {
-            for (&subject, runs) in subjects.iter().zip(&mut runs) {
-                let trial = Trial { row: row.clone(), subject };
-                progress.begin(&trial, run, self.runs);
-                let told = self.run(&trial)?;
-                match &told {
-                    Err(Failure::Interrupted) => break 'interrupted,
-                    Ok(measured) => runs.told.push(measured.clone()),
-                    Err(Failure::Broken(why)) => runs.error = Some(why.clone()),
+            for turn in turns.iter_mut().filter(|turn| turn.runs.is_some()) {
+                if turn.is_given_up {
+                    progress.skip();
+                } else if self.take(turn, run, progress)?.is_err() {
+                    break 'interrupted;
                 }
-                progress.end(&trial, run, self.runs, &told);
             }
         }
-        let measured = subjects.into_iter().zip(runs);
-        Ok(measured.flat_map(|(subject, runs)| runs.into_cells(row, subject)).collect())
+        Ok(turns.into_iter().flat_map(|turn| turn.into_cells(row)).collect())
     }
 
-    fn run(&self, trial: &Trial) -> io::Result<Result<Measured, Failure>> {
-        let told = child::output(&mut trial.command(false)?, LIMIT, &self.interrupt);
-        Ok(told.and_then(|text| text.parse().map_err(Failure::Broken)))
+    /// What is to be done for one subject.
+    fn turn(&self, row: &Row, subject: Subject) -> Turn {
+        let ready = self.readiness(subject);
+        let mut turn = Turn {
+            trial: Trial { row: row.clone(), subject, amount: None, workers: None },
+            runs: None,
+            is_given_up: false,
+            is_excused: false,
+            notes: Vec::new(),
+            error: None,
+        };
+        match plan::plan(row, subject, &ready, Room::now()) {
+            Plan::Run { amount, workers, why } => {
+                turn.runs = Some(Runs::default());
+                (turn.trial.amount, turn.trial.workers) = (amount, workers);
+                turn.notes = why;
+            }
+            Plan::NotReady(why) => (turn.error, turn.is_excused) = (Some(why), !self.named),
+            Plan::Unable(why) => (turn.error, turn.is_excused) = (Some(why), true),
+        }
+        turn
+    }
+
+    /// One run of one subject, and what comes before the first.
+    fn take(
+        &self,
+        turn: &mut Turn,
+        run: u32,
+        progress: &Progress,
+    ) -> io::Result<Result<(), Interrupted>> {
+        progress.begin(&turn.trial, run, self.runs);
+        let mut told = match run {
+            1 => self.settle_rounds(&mut turn.trial)?,
+            _ => Ok(()),
+        };
+        let mut told = match std::mem::replace(&mut told, Ok(())) {
+            Ok(()) => self.run(&turn.trial)?,
+            Err(failure) => Err(failure),
+        };
+        if run == 1 {
+            told = self.shrink(turn, told)?;
+        }
+        progress.end(&turn.trial, run, self.runs, &told.as_ref().map(|(told, _)| told));
+        let runs = turn.runs.as_mut().expect("only what is run has turns");
+        match told {
+            Err(Failure::Interrupted) => return Ok(Err(Interrupted)),
+            Ok((measured, disturbance)) => {
+                runs.told.push(measured);
+                runs.disturbance = runs.disturbance.or_worse(disturbance);
+            }
+            Err(Failure::Broken(why)) => turn.error = Some(why),
+            Err(Failure::Late(why)) => (turn.error, turn.is_given_up) = (Some(why), true),
+        }
+        Ok(Ok(()))
+    }
+
+    /// As many rounds as fill the time, where rounds are what is counted.
+    fn settle_rounds(&self, trial: &mut Trial) -> io::Result<Result<(), Failure>> {
+        if trial.row.experiment.amount != Amount::Timed || trial.amount.is_some() {
+            return Ok(Ok(()));
+        }
+        let target = trial.pick(FULL, QUICK).as_secs_f64();
+        let mut rounds = FIRST as f64;
+        for _ in 0..ATTEMPTS {
+            trial.amount = Some(rounds as usize);
+            let value = match self.run(trial)? {
+                Ok((measured, _)) => measured.value().unwrap_or_default(),
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let took = value * 1e-9 * rounds;
+            rounds = next_rounds(rounds, took, target);
+            if took >= ENOUGH * target {
+                break;
+            }
+        }
+        trial.amount = Some(rounds as usize);
+        Ok(Ok(()))
+    }
+
+    /// If it failed, the same with less, as long as that is much.
+    fn shrink(
+        &self,
+        turn: &mut Turn,
+        mut told: Result<(Measured, Disturbance), Failure>,
+    ) -> io::Result<Result<(Measured, Disturbance), Failure>> {
+        let full = turn.trial.amount;
+        let first = told.as_ref().err().cloned();
+        while let (Err(Failure::Broken(_)), Some(amount)) = (&told, turn.trial.amount) {
+            let Some(less) = plan::less(&turn.trial.row, amount) else { break };
+            turn.trial.amount = Some(less);
+            told = self.run(&turn.trial)?;
+        }
+        match (&told, first, turn.trial.amount) {
+            (Ok(_), Some(Failure::Broken(why)), Some(amount)) => {
+                let full = full.unwrap_or_default() as f64;
+                let why = format!("{} failed ({why})", number(full));
+                turn.notes.push(plan::measured_at(amount, &why));
+            }
+            // It was not the size: what it said at first is what it is.
+            (Err(Failure::Broken(_)), Some(first), _) => {
+                turn.trial.amount = full;
+                told = Err(first);
+            }
+            _ => {}
+        }
+        Ok(told)
+    }
+
+    fn run(&self, trial: &Trial) -> io::Result<Result<(Measured, Disturbance), Failure>> {
+        let before = Accounts::now();
+        let told = child::output(&mut trial.command(false)?, self.limit, &self.interrupt);
+        let disturbance = before.map(|before| before.disturbance()).unwrap_or_default();
+        let measured = told.and_then(|text| text.parse::<Measured>().map_err(Failure::Broken));
+        let measured = measured.map_err(Failure::of_a_run);
+        Ok(measured.map(|measured| (measured, disturbance)))
     }
 }
 
-impl Runs {
-    fn into_cells(self, row: &Row, subject: Subject) -> Vec<Cell> {
-        if self.told.is_empty() && self.error.is_none() {
+/// Whole thousands, so that every bench can share them among its tasks.
+fn next_rounds(rounds: f64, took: f64, target: f64) -> f64 {
+    let factor = if took > 0.0 { (target / took).min(GROWTH) } else { GROWTH };
+    (rounds * factor / 1_000.0).ceil().clamp(1.0, MOST / 1_000.0) * 1_000.0
+}
+
+impl Turn {
+    fn into_cells(self, row: &Row) -> Vec<Cell> {
+        let Runs { told, disturbance } = self.runs.unwrap_or_default();
+        if told.is_empty() && self.error.is_none() {
             return Vec::new();
         }
+        let full = row.amount().unwrap_or_default();
+        let smaller = self.trial.amount.filter(|amount| *amount < full);
         let metrics = row.experiment.metrics;
         let sample = |key: &str| -> Sample {
-            self.told.iter().filter_map(|told| told.numbers.get(key).copied()).collect()
+            told.iter().filter_map(|told| told.numbers.get(key).copied()).collect()
         };
-        let keys: BTreeSet<&String> =
-            self.told.iter().flat_map(|told| told.numbers.keys()).collect();
+        let keys: BTreeSet<&String> = told.iter().flat_map(|told| told.numbers.keys()).collect();
         let others =
             keys.into_iter().filter(|key| metrics.iter().all(|metric| metric.key != **key));
         let mut also: BTreeMap<String, f64> =
             others.filter_map(|key| Some((key.clone(), sample(key).median()?))).collect();
-        let note = self.told.iter().find_map(|told| told.note.clone());
+        let mut notes = self.notes;
+        notes.extend(told.iter().find_map(|told| told.note.clone()));
+        notes.extend(disturbance.words());
+        let note = (!notes.is_empty()).then(|| notes.join("; "));
         // A run that failed failed for all its metrics, but is told of once.
-        let metrics = if self.told.is_empty() { &metrics[..1] } else { metrics };
-        let cell = |metric: &'static Metric| Cell {
-            row: row.clone(),
-            metric,
-            subject,
-            sample: sample(metric.key),
-            also: std::mem::take(&mut also),
-            note: note.clone(),
-            error: self.error.clone(),
+        let metrics = if told.is_empty() { &metrics[..1] } else { metrics };
+        let cell = |metric: &'static Metric| {
+            let sample = sample(metric.key);
+            let range = sample.median().zip(sample.min()).zip(sample.max());
+            let is_spread = range.is_some_and(|((median, min), max)| is_spread(median, min, max));
+            let unsaid = || format!("it printed no {}", metric.key);
+            Cell {
+                row: row.clone(),
+                metric,
+                subject: self.trial.subject,
+                smaller,
+                noisy: is_spread || disturbance.words().is_some(),
+                also: std::mem::take(&mut also),
+                note: note.clone(),
+                error: self.error.clone().or_else(|| (sample.len() == 0).then(unsaid)),
+                is_excused: self.is_excused,
+                sample,
+            }
         };
         metrics.iter().map(cell).collect()
     }
@@ -133,11 +329,31 @@ mod tests {
         Row::all(false).find(|row| row.name() == name).expect("a known row")
     }
 
+    fn turn(told: Vec<Measured>, error: Option<&str>) -> Turn {
+        Turn {
+            trial: Trial {
+                row: row("echo/64"),
+                subject: Subject::Epoll,
+                amount: None,
+                workers: None,
+            },
+            runs: Some(Runs { told, disturbance: Disturbance::default() }),
+            is_given_up: false,
+            is_excused: false,
+            notes: Vec::new(),
+            error: error.map(str::to_owned),
+        }
+    }
+
+    fn told(rate: f64) -> Measured {
+        let numbers = [("p50", 2.0), ("p99", 3.0), ("cpu", 1.0), ("errors", 0.0)];
+        numbers.into_iter().fold(Measured::new(rate), |told, (key, number)| told.with(key, number))
+    }
+
     #[test]
     fn every_metric_is_a_cell_and_the_rest_goes_with_the_first() {
-        let told = |rate| Measured::new(rate).with("p50", 2.0).with("errors", 0.0);
-        let runs = Runs { told: vec![told(1.0), told(3.0), told(2.0)], error: None };
-        let cells = runs.into_cells(&row("echo/64"), Subject::Epoll);
+        let turn = turn(vec![told(1.0), told(3.0), told(2.0)], None);
+        let cells = turn.into_cells(&row("echo/64"));
         let medians: Vec<_> =
             cells.iter().map(|cell| (cell.name(), cell.sample.median())).collect();
         assert_eq!(medians[0], ("echo/64".to_owned(), Some(2.0)));
@@ -147,11 +363,46 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_of_a_smaller_size_says_of_which() {
+        for (amount, smaller) in [(100_000, Some(100_000)), (1_000_000, None)] {
+            let mut turn = turn(vec![Measured::new(1.0)], None);
+            turn.trial.amount = Some(amount);
+            assert_eq!(turn.into_cells(&row("skynet/1000000"))[0].smaller, smaller);
+        }
+    }
+
+    #[test]
+    fn runs_that_lie_apart_are_noisy_by_metric() {
+        let cells = turn(vec![told(1.0), told(3.0)], None).into_cells(&row("echo/64"));
+        let noisy: Vec<_> = cells.iter().map(|cell| cell.noisy).collect();
+        assert_eq!(noisy, [true, false, false, false]);
+    }
+
+    #[test]
+    fn a_metric_that_was_not_printed_is_not_blank() {
+        let cells = turn(vec![Measured::new(1.0)], None).into_cells(&row("echo/64"));
+        assert_eq!(cells[0].error, None);
+        assert_eq!(cells[1].error.as_deref(), Some("it printed no p50"));
+        assert!(cells[1].is_failure());
+    }
+
+    #[test]
     fn a_subject_that_always_failed_is_one_cell_and_one_never_run_is_none() {
-        let failed = Runs { told: Vec::new(), error: Some("why".to_owned()) };
-        let cells = failed.into_cells(&row("echo/64"), Subject::Epoll);
+        let cells = turn(Vec::new(), Some("why")).into_cells(&row("echo/64"));
         assert_eq!(cells.len(), 1);
         assert!(cells[0].is_failure());
-        assert!(Runs::default().into_cells(&row("echo/64"), Subject::Epoll).is_empty());
+        assert!(turn(Vec::new(), None).into_cells(&row("echo/64")).is_empty());
+    }
+
+    #[test]
+    fn rounds_grow_until_they_fill_the_time() {
+        // 10,000 took a tenth of it.
+        assert_eq!(next_rounds(1e4, 0.1, 1.0), 1e5);
+        // Too many at once, and whole thousands.
+        assert_eq!(next_rounds(1e4, 3.0, 1.0), 4e3);
+        // Nothing is known of what took no time.
+        assert_eq!(next_rounds(1e4, 0.0, 1.0), 1e7);
+        assert_eq!(next_rounds(1e4, 1e9, 1.0), 1e3);
+        assert_eq!(next_rounds(1e9, 1e-9, 1.0), MOST);
     }
 }

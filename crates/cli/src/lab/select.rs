@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::experiments::{EXPERIMENTS, Row, Subject};
+use super::outside::{Catalogue, Folder};
 
 /// How alike two names must be for one to be taken for a slip of the other, from 0 to 1.
 const ALIKE: f64 = 0.5;
 
-/// The rows that `names` ask for, in the order of the table and each once; all of them for no names.
+/// The rows that `names` ask for, in the order of the table and each once; all of them for no names. With the subjects
+/// that are in this binary.
 pub(crate) fn rows(names: &[String], quick: bool) -> Result<Vec<Row>, String> {
     let all: Vec<Row> = Row::all(quick).collect();
     for name in names {
@@ -21,20 +23,51 @@ pub(crate) fn rows(names: &[String], quick: bool) -> Result<Vec<Row>, String> {
     Ok(all.iter().filter(|row| wanted(row)).cloned().collect())
 }
 
-/// The subjects that `names` ask for; all of them for no names.
-pub(crate) fn subjects(names: &[String]) -> Result<BTreeSet<Subject>, String> {
-    if names.is_empty() {
-        return Ok(Subject::ALL.into_iter().collect());
+/// Leaves in `rows` the subjects that `names` ask for, all of them for no names, and the rows that have any.
+pub(crate) fn subjects(
+    rows: &mut Vec<Row>,
+    names: &[String],
+    catalogue: &Catalogue,
+) -> Result<(), String> {
+    let inside = Subject::INSIDE.iter().map(|subject| subject.name());
+    let known: BTreeSet<&str> =
+        inside.chain(catalogue.programs.iter().map(|program| program.name())).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name.as_str())) {
+        return Err(unknown("subject", name, known.into_iter().map(str::to_owned)));
     }
-    names.iter().map(|name| subject(name)).collect()
+    if !names.is_empty() {
+        let is_asked_for = |subject: &Subject| names.iter().any(|name| name == subject.name());
+        rows.iter_mut().for_each(|row| row.subjects.retain(is_asked_for));
+    }
+    rows.retain(|row| !row.subjects.is_empty());
+    match (rows.is_empty(), names.is_empty()) {
+        (false, _) => Ok(()),
+        (true, false) => {
+            Err("none of these benches has that subject; see `timestop lab list`".to_owned())
+        }
+        (true, true) => Err("these benches have no subject; see `timestop lab list`".to_owned()),
+    }
 }
 
-/// The subject of that name.
-pub(crate) fn subject(name: &str) -> Result<Subject, String> {
-    Subject::ALL
-        .into_iter()
-        .find(|subject| subject.name() == name)
-        .ok_or_else(|| unknown("subject", name, Subject::ALL.iter().map(|s| s.name().to_owned())))
+/// The folders of the subjects that `names` ask for, or whose own names these are; all of them for no names.
+pub(crate) fn folders(
+    catalogue: &Catalogue,
+    names: &[String],
+) -> Result<Vec<&'static Folder>, String> {
+    let mut folders: Vec<&'static Folder> = Vec::new();
+    for name in names {
+        let by_subject = catalogue.find(name).map(|program| program.folder);
+        let by_folder = || catalogue.folders.iter().copied().find(|folder| folder.name == *name);
+        let Some(folder) = by_subject.or_else(by_folder) else {
+            let programs = catalogue.programs.iter().map(|program| program.name());
+            let folders = catalogue.folders.iter().map(|folder| folder.name.as_str());
+            return Err(unknown("subject", name, programs.chain(folders).map(str::to_owned)));
+        };
+        if !folders.iter().any(|other| other.name == folder.name) {
+            folders.push(folder);
+        }
+    }
+    Ok(if names.is_empty() { catalogue.folders.clone() } else { folders })
 }
 
 /// By its bench's name, by its own, or, where the name is none of these, by the family's.
@@ -43,7 +76,7 @@ fn is_meant(all: &[Row], row: &Row, name: &str) -> bool {
     is_named(row) || (is_of_family(row, name) && !all.iter().any(is_named))
 }
 
-/// `hog` is the family of `hog_share` and `hog_loss`.
+/// `memory` is the family of `memory_recv` and `memory_sleep`.
 fn is_of_family(row: &Row, name: &str) -> bool {
     row.experiment.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))
 }
@@ -84,11 +117,11 @@ mod tests {
 
     #[test]
     fn a_family_means_all_its_benches_unless_it_is_one_itself() {
-        let chosen = rows(&owned(&["hog"]), false).expect("a known family");
+        let chosen = rows(&owned(&["memory"]), false).expect("a known family");
         assert!(chosen.len() > 1);
-        assert!(names(&chosen).iter().all(|name| name.starts_with("hog_")), "{chosen:?}");
-        let chosen = rows(&owned(&["yield"]), false).expect("a known name");
-        assert_eq!(names(&chosen), ["yield"]);
+        assert!(names(&chosen).iter().all(|name| name.starts_with("memory_")), "{chosen:?}");
+        let chosen = rows(&owned(&["hog"]), false).expect("a known name");
+        assert_eq!(names(&chosen), ["hog/1", "hog/4"]);
     }
 
     #[test]
@@ -99,8 +132,22 @@ mod tests {
 
     #[test]
     fn no_names_mean_everything() {
-        assert_eq!(rows(&[], false).expect("no names").len(), Row::all(false).count());
-        assert_eq!(subjects(&[]).expect("no names").len(), Subject::ALL.len());
+        let mut all = rows(&[], false).expect("no names");
+        assert_eq!(all.len(), Row::all(false).count());
+        subjects(&mut all, &[], &Catalogue::default()).expect("no names");
+        // Without programs outside there is nothing to measure in some.
+        let in_this_binary = Row::all(false).filter(|row| !row.subjects.is_empty());
+        assert_eq!(all.len(), in_this_binary.count());
+    }
+
+    #[test]
+    fn only_rows_with_the_subject_are_left() {
+        let mut all = rows(&[], false).expect("no names");
+        subjects(&mut all, &owned(&["plain"]), &Catalogue::default()).expect("a known name");
+        assert_eq!(names(&all), ["python", "hog_python"]);
+        let mut chosen = rows(&owned(&["yield"]), false).expect("a known name");
+        let none = subjects(&mut chosen, &owned(&["epoll"]), &Catalogue::default());
+        assert!(none.is_err_and(|why| why.contains("none of these")));
     }
 
     #[test]
@@ -109,8 +156,9 @@ mod tests {
         assert_eq!(why, "no bench 'yeild'; did you mean 'yield'?");
         let why = rows(&owned(&["echo/65"]), false).expect_err("no such row");
         assert_eq!(why, "no bench 'echo/65'; did you mean 'echo/64'?");
-        let why = subjects(&owned(&["timstop"])).expect_err("no such subject");
-        assert_eq!(why, "no subject 'timstop'; did you mean 'timestop'?");
+        let mut all = rows(&[], false).expect("no names");
+        let why = subjects(&mut all, &owned(&["timstop"]), &Catalogue::default());
+        assert_eq!(why, Err("no subject 'timstop'; did you mean 'timestop'?".to_owned()));
     }
 
     #[test]

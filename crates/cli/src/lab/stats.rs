@@ -16,6 +16,11 @@ impl Sample {
         self.sorted.len()
     }
 
+    /// All of them, the least first.
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.sorted
+    }
+
     /// The middle value; the mean of the two in the middle when their number is even.
     pub(crate) fn median(&self) -> Option<f64> {
         let middle = self.sorted.len() / 2;

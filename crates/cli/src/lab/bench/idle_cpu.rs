@@ -21,7 +21,7 @@ struct Idle {
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
     let window = trial.pick(Duration::from_secs(3), Duration::from_millis(500));
-    on(trial.subject, Idle { fibers: trial.count(10_000), window })?
+    on(trial.subject, Idle { fibers: trial.amount(), window })?
 }
 
 impl OnThreads for Idle {

@@ -1,9 +1,8 @@
 //! A message there and back between two fibers: what it costs to block and to be woken, twice.
 
-use std::sync::mpsc;
 use std::time::Instant;
 
-use super::nanoseconds_each;
+use super::{channels, nanoseconds_each, warm_up};
 use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 use crate::lab::threads::{OnThreads, Threads, on};
@@ -20,18 +19,19 @@ struct PingPong<S, R> {
     ends: [End<S, R>; 2],
 }
 
-/// Over the standard library's unbounded channel.
-pub(in crate::lab) fn std_channels(trial: &Trial) -> Result<Measured, String> {
-    let end = |to: mpsc::Sender<usize>, from: mpsc::Receiver<usize>| End {
+/// Over the channels that fibers are measured with, with room for one message.
+pub(in crate::lab) fn over_channels(trial: &Trial) -> Result<Measured, String> {
+    use channels::{Receiver, Sender, bounded};
+    let end = |to: Sender<usize>, from: Receiver<usize>| End {
         send: move |message| to.send(message).is_ok(),
         receive: move || from.recv().ok(),
     };
-    let ((there, arrived), (back, returned)) = (mpsc::channel(), mpsc::channel());
+    let ((there, arrived), (back, returned)) = (bounded(1), bounded(1));
     play(trial, [end(there, returned), end(back, arrived)])
 }
 
-/// Over crossbeam's channels, with room for one message.
-pub(in crate::lab) fn crossbeam_channels(trial: &Trial) -> Result<Measured, String> {
+/// Over crossbeam's, whatever those are.
+pub(in crate::lab) fn over_crossbeam(trial: &Trial) -> Result<Measured, String> {
     use crossbeam_channel::{Receiver, Sender, bounded};
     let end = |to: Sender<usize>, from: Receiver<usize>| End {
         send: move |message| to.send(message).is_ok(),
@@ -46,7 +46,7 @@ where
     S: Fn(usize) -> bool + Send + 'static,
     R: Fn() -> Option<usize> + Send + 'static,
 {
-    on(trial.subject, PingPong { workers: trial.parameter(), count: trial.count(200_000), ends })
+    on(trial.subject, PingPong { workers: trial.row.workers(), count: trial.amount(), ends })
 }
 
 impl<S, R> OnThreads for PingPong<S, R>
@@ -59,17 +59,22 @@ where
     fn on<T: Threads>(self) -> Measured {
         let PingPong { workers, count, ends: [ping, pong] } = self;
         T::run(workers, move || {
-            let begin = Instant::now();
             let pong = T::spawn(move || while (pong.receive)().is_some_and(&pong.send) {});
             let ping = T::spawn(move || {
-                for message in 0..count {
-                    assert!((ping.send)(message), "the other end is there");
-                    assert_eq!((ping.receive)(), Some(message));
-                }
+                let round_trips = |count| {
+                    for message in 0..count {
+                        assert!((ping.send)(message), "the other end is there");
+                        assert_eq!((ping.receive)(), Some(message));
+                    }
+                };
+                round_trips(warm_up(count));
+                let begin = Instant::now();
+                round_trips(count);
+                begin.elapsed()
             });
-            T::join(ping);
+            let elapsed = T::join(ping);
             T::join(pong);
-            nanoseconds_each(begin.elapsed(), count)
+            nanoseconds_each(elapsed, count)
         })
     }
 }

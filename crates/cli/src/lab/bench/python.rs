@@ -54,6 +54,13 @@ fn interpreter() -> Result<String, String> {
     }
 }
 
+/// What `python3` says that it is, if there is one.
+pub(in crate::lab) fn version() -> Option<String> {
+    let output = Command::new("python3").arg("--version").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !said.is_empty()).then_some(said)
+}
+
 fn file_of(script: &str) -> io::Result<File> {
     let mut file: File = memfd_create(c"script.py", MemfdFlags::CLOEXEC)?.into();
     file.write_all(script.as_bytes())?;

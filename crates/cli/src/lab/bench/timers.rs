@@ -9,23 +9,23 @@ use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 use crate::lab::threads::{OnThreads, Threads, on};
 
-const WORKERS: usize = 2;
 const IDEAL: Duration = Duration::from_secs(1);
 const SEED: u64 = 88_172_645_463_325_252;
 
 struct Sleeping {
     fibers: usize,
+    workers: usize,
 }
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    on(trial.subject, Sleeping { fibers: trial.parameter() })?
+    on(trial.subject, Sleeping { fibers: trial.parameter(), workers: trial.row.workers() })?
 }
 
 impl OnThreads for Sleeping {
     type Output = Result<Measured, String>;
 
     fn on<T: Threads>(self) -> Self::Output {
-        T::run(WORKERS, || {
+        T::run(self.workers, || {
             let mut random = SEED;
             let mut handles = Vec::with_capacity(self.fibers);
             let begin = Instant::now();
@@ -36,7 +36,7 @@ impl OnThreads for Sleeping {
             handles.into_iter().for_each(T::join);
             let over = begin.elapsed().as_secs_f64() - IDEAL.as_secs_f64();
             let peak = machine::status("self", "VmHWM")? as f64 / 1024.0;
-            Ok(Measured::new(over * 1e3).with("peak_rss_mib", peak))
+            Ok(Measured::new(over * 1e3).with("rss", peak))
         })
     }
 }

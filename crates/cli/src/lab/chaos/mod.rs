@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(Some(status)) if status.code() == Some(1) => None,
         Ok(Some(status)) => Some(format!("the fibers' process ended ({status})")),
         Err(Failure::Interrupted) => return ExitCode::from(INTERRUPTED),
-        Err(Failure::Broken(why)) => Some(why),
+        Err(Failure::Broken(why) | Failure::Late(why)) => Some(why),
     };
     if let Some(why) = why {
         if args.json {

@@ -1,7 +1,7 @@
 //! An echo server under load: what a request costs when every connection is a fiber that blocks.
 //!
 //! The server is a process on the first core, with one worker; the load generator is this process, on the second.
-//! `timestop` and `threads` are the same code; `epoll` is the least a server can do, and so the yardstick.
+//! `timestop` is blocking code; `epoll` is the least a server can do, and so the yardstick; the others are programs outside.
 //!
 //! Against the fastest servers the generator's core is full as well (`load_cpu_percent`): then the requests a second are
 //! the generator's as much as the server's, and CPU time a request is the figure to compare.
@@ -24,30 +24,51 @@ mod epoll;
 /// Messages are 64 bytes at most.
 const BUFFER: usize = 512;
 
+/// Connections with something to say, beside idle ones.
+const BUSY: usize = 100;
+
 /// How long to warm up and to measure.
 pub(super) fn load(trial: &Trial, connections: usize) -> Load {
-    let (warm_up, window) = trial.pick((500, 2_500), (200, 500));
+    let (warm_up, window) = trial.pick((300, 1_500), (150, 350));
     Load {
         connections,
+        idle: 0,
         warm_up: Duration::from_millis(warm_up),
         window: Duration::from_millis(window),
     }
 }
 
+/// Every connection is busy.
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
+    let load = load(trial, trial.parameter());
+    with_server(trial, |server| load.put_on(server))
+}
+
+/// A hundred are, beside as many idle ones as the row says.
+pub(in crate::lab) fn beside_idle(trial: &Trial) -> Result<Measured, String> {
+    let load = Load { idle: trial.parameter(), ..load(trial, BUSY) };
+    with_server(trial, |server| load.put_on(server))
+}
+
+/// Starts the server of `trial` on the first cores, one a worker, and does `what` to it from the others.
+pub(super) fn with_server(
+    trial: &Trial,
+    what: impl FnOnce(&Server) -> Result<Measured, String>,
+) -> Result<Measured, String> {
     let mut command = trial.command(true).map_err(|error| error.to_string())?;
     // It pins itself, and so starts before this process has narrowed what it inherits.
     let server = Server::start(&mut command)?;
     let cores = machine::cores();
-    machine::pin_to(&[*cores.get(1).unwrap_or(&cores[0])]);
-    let measured = load(trial, trial.parameter()).put_on(&server);
-    let one_core = (cores.len() == 1).then(|| "one core: the load generator shares it".to_owned());
-    Ok(server.unless_ended(measured)?.with_note(one_core))
+    let others = cores.get(trial.row.workers()..).filter(|others| !others.is_empty());
+    machine::pin_to(others.unwrap_or(&cores));
+    let measured = what(&server);
+    let shared =
+        others.is_none().then(|| "no core is left: the load shares the server's".to_owned());
+    Ok(server.unless_ended(measured)?.with_note(shared))
 }
 
 /// Serves until killed; returns only to say what went wrong.
 pub(in crate::lab) fn serve(trial: &Trial) -> String {
-    machine::pin_to(&machine::cores()[..1]);
     let served = match trial.subject {
         Subject::Epoll => epoll::serve().map_err(io::Error::from),
         subject => match on(subject, Blocking) {
@@ -62,7 +83,7 @@ pub(in crate::lab) fn serve(trial: &Trial) -> String {
 }
 
 /// What `child::Server` waits for.
-fn announce(port: u16) -> io::Result<()> {
+pub(super) fn announce(port: u16) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{port} {}", process::id())?;
     stdout.flush()

@@ -1,4 +1,4 @@
-//! A hundred fibers that sleep a millisecond again and again, beside four that hold their OS thread for ever: by computing,
+//! A hundred fibers that sleep a millisecond again and again, beside some that hold their OS thread for ever: by computing,
 //! or in a blocking call that no hook knows. How much later than asked for do the sleepers wake up?
 
 use std::sync::atomic::AtomicU64;
@@ -15,7 +15,7 @@ use crate::lab::subject::Trial;
 use crate::lab::threads::{OnThreads, Threads, on};
 
 const SLEEPERS: usize = 100;
-const HOLDERS: usize = 4;
+const BLOCKED: usize = 4;
 const SLEEP: Duration = Duration::from_millis(1);
 
 /// Holds an OS thread until the window is over.
@@ -23,24 +23,25 @@ type Hold = fn(&Window);
 
 struct Beside {
     hold: Hold,
+    holders: usize,
     warm_up: Duration,
     window: Duration,
 }
 
-/// Beside four that compute.
+/// Beside as many that compute as the row says.
 pub(in crate::lab) fn beside_hogs(trial: &Trial) -> Result<Measured, String> {
-    measure(trial, |window| hog(&window.over, &AtomicU64::new(0)))
+    measure(trial, trial.parameter(), |window| hog(&window.over, &AtomicU64::new(0)))
 }
 
 /// Beside four that are blocked.
 pub(in crate::lab) fn beside_blocked(trial: &Trial) -> Result<Measured, String> {
-    measure(trial, block)
+    measure(trial, BLOCKED, block)
 }
 
-fn measure(trial: &Trial, hold: Hold) -> Result<Measured, String> {
-    let (warm_up, window) = trial.pick((500, 3_000), (100, 500));
+fn measure(trial: &Trial, holders: usize, hold: Hold) -> Result<Measured, String> {
+    let (warm_up, window) = trial.pick((500, 2_000), (100, 500));
     let (warm_up, window) = (Duration::from_millis(warm_up), Duration::from_millis(window));
-    on(trial.subject, Beside { hold, warm_up, window })?
+    on(trial.subject, Beside { hold, holders, warm_up, window })?
 }
 
 /// The system call itself, past libc and all that stands in for it.
@@ -57,7 +58,7 @@ impl OnThreads for Beside {
     type Output = Result<Measured, String>;
 
     fn on<T: Threads>(self) -> Self::Output {
-        let Beside { hold, warm_up, window } = self;
+        let Beside { hold, holders, warm_up, window } = self;
         // Room for each millisecond of it, so that the sleepers allocate nothing.
         let room = (warm_up + window).as_millis() as usize;
         T::run(WORKERS, || {
@@ -68,7 +69,7 @@ impl OnThreads for Beside {
                     T::spawn(move || sleep_again_and_again(&window, latenesses))
                 })
                 .collect();
-            let holders: Vec<_> = (0..HOLDERS)
+            let holders: Vec<_> = (0..holders)
                 .map(|_| {
                     let window = window.clone();
                     T::spawn(move || hold(&window))

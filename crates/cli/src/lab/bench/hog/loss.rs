@@ -93,7 +93,7 @@ fn hog_on(over: &AtomicBool) -> BTreeSet<u32> {
 /// Microseconds of a preemption, measured in a process of its own: preempting at random is for a whole process.
 fn cost(trial: &Trial) -> Result<f64, String> {
     let row = Row::all(true).find(|row| row.name() == COST).expect("one of the experiments");
-    let command = Trial { row, subject: trial.subject }.command(false);
+    let command = Trial { row, ..trial.clone() }.command(false);
     super::preemption::measured_by(command.map_err(|error| error.to_string())?)?
         .value()
         .ok_or_else(|| "the cost of a preemption is not known".to_owned())

@@ -23,7 +23,7 @@ const STEPS: u64 = 4096;
 
 /// Work of a fixed size.
 #[inline(never)]
-fn compute(steps: u64, mut number: u64) -> u64 {
+pub(super) fn compute(steps: u64, mut number: u64) -> u64 {
     for _ in 0..steps {
         number ^= number << 13;
         number ^= number >> 7;
