@@ -42,9 +42,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(files) => files,
         Err(why) => return complain(&why),
     };
-    let is_wanted = |record: &Record| {
-        args.subjects.is_empty() || args.subjects.contains(&record.subject)
-    };
+    let is_wanted =
+        |record: &Record| args.subjects.is_empty() || args.subjects.contains(&record.subject);
     old.records.retain(is_wanted);
     new.records.retain(is_wanted);
     let pairs = rule::pairs(&old.records, &new.records);
