@@ -40,9 +40,12 @@ pub(crate) fn subjects(
         rows.iter_mut().for_each(|row| row.subjects.retain(is_asked_for));
     }
     rows.retain(|row| !row.subjects.is_empty());
-    match rows.is_empty() {
-        true => Err("none of these benches has that subject; see `timestop lab list`".to_owned()),
-        false => Ok(()),
+    match (rows.is_empty(), names.is_empty()) {
+        (false, _) => Ok(()),
+        (true, false) => {
+            Err("none of these benches has that subject; see `timestop lab list`".to_owned())
+        }
+        (true, true) => Err("these benches have no subject; see `timestop lab list`".to_owned()),
     }
 }
 

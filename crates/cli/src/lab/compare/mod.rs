@@ -25,6 +25,9 @@ pub(crate) struct Args {
     old: PathBuf,
     /// What it printed after
     new: PathBuf,
+    /// Only these subjects, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    subjects: Vec<String>,
     /// One JSON object a line: a summary, then the rows
     #[arg(long)]
     json: bool,
@@ -35,14 +38,23 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> ExitCode {
     let files = LabFile::read(&args.old).and_then(|old| Ok((old, LabFile::read(&args.new)?)));
-    let (old, new) = match files {
+    let (mut old, mut new) = match files {
         Ok(files) => files,
         Err(why) => return complain(&why),
     };
+    let is_wanted = |record: &Record| {
+        args.subjects.is_empty() || args.subjects.contains(&record.subject)
+    };
+    old.records.retain(is_wanted);
+    new.records.retain(is_wanted);
     let pairs = rule::pairs(&old.records, &new.records);
     if !pairs.iter().any(|pair| pair.old.is_some() && pair.new.is_some()) {
         let [old, new] = [&args.old, &args.new].map(|path| path.display());
-        return complain(&format!("{old} and {new} have no row and subject in common"));
+        let of = match args.subjects.as_slice() {
+            [] => String::new(),
+            names => format!(" of {}", names.join(", ")),
+        };
+        return complain(&format!("{old} and {new} have no row and subject in common{of}"));
     }
     let differences = differences(&old.header, &new.header);
     let out = &mut io::stdout().lock();

@@ -215,8 +215,11 @@ impl Row {
     pub(crate) fn with(mut self, catalogue: &Catalogue) -> Self {
         if let Some(Call { bench, only, .. }) = self.experiment.outside {
             let name = self.name();
+            // Of two by one name, the one in this binary: a table of experiments that lists it means it.
+            let inside: Vec<_> = self.subjects.iter().map(|subject| subject.name()).collect();
             let takes_part = |program: &&&'static Program| {
-                (program.has(bench) || program.unable(&name, bench).is_some())
+                !inside.contains(&program.name())
+                    && (program.has(bench) || program.unable(&name, bench).is_some())
                     && (only.is_empty() || only.contains(&program.name()))
             };
             self.subjects.extend(catalogue.programs.iter().filter(takes_part).map(|p| Outside(p)));

@@ -439,11 +439,12 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         metrics: SERVER,
         parameter: fixed("conns"),
         variants: &[(64, &[Timestop]), (1_000, &[Timestop])],
+        full_only: &[1_000],
         measure: bench::http::measure,
         outside: server("http", &[]),
         amount: Amount::Parameter,
         takes: Takes { descriptors: 1, bytes: 64 << 10 },
-        seconds: (8.0, 3.5),
+        seconds: (8.0, 2.5),
         ..ASKED
     },
     Experiment {
@@ -457,6 +458,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         ],
         parameter: fixed("spinners"),
         variants: &[(1, BOTH), (4, BOTH)],
+        full_only: &[4],
         measure: bench::view::measure,
         outside: server("view", &[]),
         seconds: (7.0, 2.0),

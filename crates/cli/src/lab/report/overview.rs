@@ -53,7 +53,7 @@ impl<'a> Line<'a> {
             Rank::First => "first".to_owned(),
             Rank::Level => "level".to_owned(),
             Rank::Behind { place, of } => format!("{} of {of}", ordinal(place)),
-            Rank::Failed => "failed".to_owned(),
+            Rank::Failed => "no figure".to_owned(),
             Rank::None => "—".to_owned(),
         }
     }
@@ -88,11 +88,17 @@ pub(crate) fn summary(lines: &[Line]) -> String {
     if compared == 0 {
         return "No row has timestop beside another subject.".to_owned();
     }
-    let mut parts = vec![format!("first in {first}"), format!("level with the first in {level}")];
-    parts.push(format!("behind in {}", behind.len()));
-    if failed > 0 {
-        parts.push(format!("without a figure in {failed}"));
-    }
+    let counted = [
+        ("first in", first),
+        ("level with the first in", level),
+        ("behind in", behind.len()),
+        ("without a figure in", failed),
+    ];
+    let parts: Vec<String> = counted
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(how, count)| format!("{how} {count}"))
+        .collect();
     let rows = if compared == 1 { "row" } else { "rows" };
     let told =
         format!("Of {compared} {rows} with others to compare with, timestop is {}.", list(&parts));

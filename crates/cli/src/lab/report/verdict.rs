@@ -29,8 +29,8 @@ pub(crate) fn verdict(series: &Series) -> Vec<String> {
         failed.into_iter().filter(|name| ours.is_none_or(|ours| ours.subject != *name)).collect();
     let has_figures = series.rows.iter().any(|row| !row.measured.is_empty());
     if has_figures && !others.is_empty() {
-        let where_ = if series.rows.len() > 1 { " at some sizes or all" } else { "" };
-        sentences.push(format!("Failed{where_}: {}; the table says why.", list(&others)));
+        let where_ = if series.rows.len() > 1 { " at some values or all" } else { "" };
+        sentences.push(format!("No figure{where_}: {}; the table says why.", list(&others)));
     }
     let aside = subjects(series.rows.iter().flat_map(|row| &row.aside));
     if !aside.is_empty() {

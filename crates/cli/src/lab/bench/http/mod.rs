@@ -18,7 +18,7 @@ pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
         connections: trial.parameter(),
         path: "/",
         warm_up: trial.pick(2, 1),
-        window: trial.pick(5, 2),
+        window: trial.pick(5, 1),
     };
     with_server(trial, |server| load.put_on(server))
 }

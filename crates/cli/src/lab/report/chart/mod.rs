@@ -105,7 +105,7 @@ fn heading(series: &Series, log: bool) -> String {
 fn describe(series: &Series) -> String {
     let row = |row: &super::results::Row| {
         let cells = row.cells().map(|record| match range(record) {
-            range if range.is_empty() => format!("{} failed", record.subject),
+            range if range.is_empty() => format!("{} has no figure", record.subject),
             range => format!("{} {} ({range})", record.subject, median(record)),
         });
         let cells = cells.collect::<Vec<_>>().join(", ");

@@ -151,11 +151,16 @@ fn figure(record: Option<&Record>, column: &str) -> Markup {
         @match record {
             None => "—",
             Some(record) => {
-                (median(record))
+                (figure_of(record))
                 @if record.subject != column { small { (record.subject) } }
             }
         }
     }
+}
+
+/// A median. Not everything without one has failed: it may have had nothing to run.
+fn figure_of(record: &Record) -> String {
+    if record.is_failure() { "none".to_owned() } else { median(record) }
 }
 
 /// A name that may be broken after `_` and `/`.
@@ -187,6 +192,7 @@ fn how_to_read(file: &LabFile) -> Markup {
                     "of its runs are better than all of the other's; a place counts those that are ahead."
                 }
                 li { "Where values span more than a factor of 20 the scale is logarithmic: equal steps are equal factors, and the marks are dots, since lengths would mean nothing." }
+                li { "A noisy cell is one whose runs lie far apart, or beside which other processes were busy." }
                 li { "Verdicts are made from the figures by the program that wrote this page." }
                 @if has_single {
                     li { "Some cells have one run only. They have no spread, so where they are concerned a level finish looks like a difference." }

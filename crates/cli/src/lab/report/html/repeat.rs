@@ -1,7 +1,8 @@
 //! The command that measures one experiment again as it was measured.
 
 /// Options of `timestop lab` that change what is measured, and whether they have a value. Others say how it is shown.
-const KEPT: [(&str, bool); 3] = [("--quick", false), ("--runs", true), ("--subjects", true)];
+const KEPT: [(&str, bool); 4] =
+    [("--quick", false), ("--runs", true), ("--subjects", true), ("--limit", true)];
 
 /// `command`, which measured several, for `experiment` alone.
 pub(super) fn command(command: &str, experiment: &str) -> String {

@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use super::super::chart::{Chart, Layout, chart, is_curve};
 use super::super::results::{Findings, Row, Series};
 use super::super::standing::is_ours;
-use super::super::terminal::{median, range, remarks};
+use super::super::terminal::{range, remarks};
 use super::super::verdict::verdict;
-use super::{anchor, repeat};
+use super::{anchor, figure_of, repeat};
 use crate::lab::lab_file::LabFile;
 use crate::lab::record::{Better, Record};
 
@@ -40,11 +40,18 @@ pub(super) fn section(file: &LabFile, found: &Findings, at: usize, names: &[&str
                 }
             }
             p class="soft again" {
-                @if !experiment.pinning.is_empty() { (prose(&experiment.pinning)) br; }
+                @if !experiment.pinning.is_empty() { (prose(&sentence(&experiment.pinning))) br; }
                 "Again: " code { (repeat::command(&file.header.command, &experiment.name)) }
             }
         }
     }
+}
+
+/// `words` with a capital and a full stop.
+fn sentence(words: &str) -> String {
+    let mut letters = words.trim_end_matches('.').chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
 }
 
 /// What stands between backticks is code.
@@ -115,21 +122,39 @@ fn table(series: &Series) -> Markup {
     }
 }
 
-/// Remarks have a column in a window, and a line of their own on a phone.
+/// Remarks have a column in a window, and a line of their own on a phone. Those without a figure for one and the same
+/// reason are one line: a toolchain that is not installed is told of once.
 fn cells(row: &Row, any: bool) -> Markup {
+    let mut reasons: Vec<(String, Vec<&Record>)> = Vec::new();
+    for record in &row.failed {
+        let said = remarks(record);
+        match reasons.iter_mut().find(|(reason, _)| *reason == said) {
+            Some((_, records)) => records.push(record),
+            None => reasons.push((said, vec![record])),
+        }
+    }
     html! {
-        @for record in row.cells() {
-            @let said = remarks(record);
-            tr class=(class(record)) {
-                th scope="row" { (record.subject) }
-                td { (median(record)) }
-                td { (range(record)) }
-                td { (record.runs) }
-                @if any { td class="remarks" { (said) } }
-            }
-            @if !said.is_empty() {
-                tr class={ "remark " (class(record)) } { td colspan="4" { (said) } }
-            }
+        @for record in row.measured.iter().chain(&row.aside) {
+            (line(&[record], &remarks(record), any))
+        }
+        @for (reason, records) in &reasons { (line(records, reason, any)) }
+    }
+}
+
+/// A cell, or several that have no figure for the same reason.
+fn line(records: &[&Record], said: &str, any: bool) -> Markup {
+    let record = records[0];
+    let names: Vec<&str> = records.iter().map(|record| record.subject.as_str()).collect();
+    html! {
+        tr class=(class(record)) {
+            th scope="row" { (names.join(", ")) }
+            td { (figure_of(record)) }
+            td { (range(record)) }
+            td { (record.runs) }
+            @if any { td class="remarks" { (prose(said)) } }
+        }
+        @if !said.is_empty() {
+            tr class={ "remark " (class(record)) } { td colspan="4" { (prose(said)) } }
         }
     }
 }

@@ -63,7 +63,7 @@ fn failures_are_told() {
     assert_eq!(
         said(records),
         "timestop failed: exit status: 1: no luck. Of the others go is first with 1 ms. \
-         Failed: may; the table says why."
+         No figure: may; the table says why."
     );
     let nobody = said(vec![record("timestop", None, &[])]);
     assert_eq!(nobody, "Nobody has a figure; the table says why.");
@@ -137,6 +137,6 @@ fn a_size_that_only_timestop_bears_is_told_so() {
     assert_eq!(
         said(records),
         "timestop is first at 10 conns, ahead of go by a factor of 2; alone at 100 conns, with 3 \
-         ms. Failed at some sizes or all: go; the table says why."
+         ms. No figure at some values or all: go; the table says why."
     );
 }
