@@ -275,7 +275,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         metrics: SERVER,
         parameter: fixed("conns"),
         variants: &[(64, SERVERS), (1_000, SERVERS), (8_000, SERVERS)],
-        full_only: &[1_000],
+        full_only: &[8_000],
         measure: bench::echo::measure,
         outside: server("echo", &[]),
         ..SERVED
