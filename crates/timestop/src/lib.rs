@@ -23,6 +23,7 @@
 //! });
 //! ```
 
+pub mod channel;
 mod config;
 mod packet;
 mod pin;
