@@ -9,27 +9,8 @@ use super::error::{RecvError, SendError};
 use super::handle::{Receiver, Sender, Source};
 use super::shared::{NoMessage, NotSent};
 use super::sync::Interrupted;
+use super::meeting::Arm;
 use super::waiter::{End, Place, Waiter};
-
-/// An arm, whatever it receives or sends. Used by one thread or fiber at a time.
-pub(super) trait Arm {
-    /// The address of its channel: the order in which a select enters queues.
-    fn channel(&self) -> usize;
-    fn sends(&self) -> bool;
-    /// Whether it could be done at once, as far as can be told without a lock.
-    fn seems_ready(&self) -> bool;
-    /// Does it, if that needs no waiting.
-    fn attempt(&self) -> bool;
-    /// Queues it for a waiter; false if it could be done at once.
-    fn enlist(&self, waiter: &Waiter) -> bool;
-    fn delist(&self);
-    /// It was chosen by another, who has ended the wait so.
-    fn complete(&self, end: End);
-    /// It was not done, nor any other: this one has to say why.
-    fn fail(&self, why: Interrupted);
-    /// When it can be done, by the clock; `u64::MAX` for never.
-    fn due(&self) -> u64;
-}
 
 /// A reference to an arm.
 #[derive(Clone, Copy)]

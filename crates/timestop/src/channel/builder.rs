@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::arm::{Arm, ArmRef, ReceiveArm, SendArm};
+use super::arm::{ArmRef, ReceiveArm, SendArm};
 use super::clock;
 use super::error::{RecvError, SendError};
 use super::handle::{Receiver, Sender};
+use super::meeting::Arm;
 use super::select::{self, Ended, Patience};
 use super::sync::Interrupted;
 

@@ -92,6 +92,7 @@ mod future;
 mod handle;
 mod iter;
 mod lock;
+mod meeting;
 mod select;
 mod select_macro;
 mod shared;

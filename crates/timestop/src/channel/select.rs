@@ -3,15 +3,7 @@
 //! **First pass**: which arms seem ready? One of them is taken by lot and done, as if there were no
 //! others. No queue knows of the select yet, so only the partner has to be claimed.
 //!
-//! **Second pass**, if none is: the select queues itself in each channel, under the lock of one at a time. One that
-//! turns out to be ready after all ends the pass: the select withdraws, leaves all queues and begins again.
-//! It is not done there and then, because another could claim the select by an arm that is queued
-//! already, at the same time as the select claims its partner: two claims that cannot be made as one.
-//! Whoever withdraws has seen a partner that was queued; if that one withdraws too, it has seen
-//! another further on, since all selects go through channels in order of address. So there is a last
-//! one, which does not withdraw, and of any number that meet at least one goes on.
-//!
-//! **Then** it sleeps until one has claimed it, and leaves the other queues.
+//! **Then**, if none is, it waits in all their queues ([`meeting`](super::meeting)).
 //!
 //! Rejected: Go's way, to lock all channels at once (a select over a thousand holds a thousand locks);
 //! crossbeam's, to order the message by the arm that was chosen (a value must then be made for each).
@@ -23,8 +15,9 @@ use timestop_runtime::sys;
 
 use super::arm::ArmRef;
 use super::clock;
+use super::meeting::{Slept, queue_and_sleep};
 use super::sleeper::interrupted;
-use super::sync::{For, Interrupted, Limit};
+use super::sync::Interrupted;
 use super::waiter::Waiter;
 
 /// How a select ended.
@@ -122,15 +115,15 @@ fn below(end: u32) -> u32 {
     ((random * u64::from(end)) >> 32) as u32
 }
 
-/// The second pass, and the wait.
+/// None was ready: waits until one is done, or is worth another look.
 #[cold]
 fn wait(arms: &[ArmRef<'_>], deadline: u64) -> Ended {
-    let mut order: Vec<u32> = (0..arms.len() as u32).collect();
-    order.sort_unstable_by_key(|&index| arms[index as usize].0.channel());
+    let mut order: Vec<_> = arms.iter().map(|arm| arm.0).collect();
+    order.sort_by_key(|arm| arm.channel());
     let waiter = Waiter::select();
     loop {
         let due = arms.iter().map(|arm| arm.0.due()).min().unwrap_or(u64::MAX);
-        let outcome = queue_and_sleep(arms, &order, &waiter, deadline.min(due));
+        let outcome = queue_and_sleep(&order, &waiter, deadline.min(due));
         match outcome {
             Slept::Served => {
                 let index = waiter.arm();
@@ -158,35 +151,4 @@ fn wait(arms: &[ArmRef<'_>], deadline: u64) -> Ended {
             return Ended::Chose(index);
         }
     }
-}
-
-enum Slept {
-    Served,
-    /// An arm was ready.
-    Ready,
-    Ended(Interrupted),
-}
-
-/// Queues the waiter everywhere, sleeps, and takes it out of all queues.
-fn queue_and_sleep(arms: &[ArmRef<'_>], order: &[u32], waiter: &Waiter, deadline: u64) -> Slept {
-    let arm = |index: u32| arms[index as usize].0;
-    let queued = order.iter().take_while(|&&index| arm(index).enlist(waiter)).count();
-    let mut slept = Slept::Ready;
-    if queued == order.len() {
-        let what = (For::OneOf, arms.len());
-        slept = match waiter.wait(what, Limit::until(deadline)) {
-            None => Slept::Served,
-            Some(why) => Slept::Ended(why),
-        };
-    }
-    if !matches!(slept, Slept::Served) && !waiter.withdraw() {
-        // Claimed, and about to be served.
-        let ended = waiter.wait((For::OneOf, arms.len()), Limit::COMING);
-        debug_assert!(ended.is_none());
-        slept = Slept::Served;
-    }
-    for &index in &order[..queued] {
-        arm(index).delist();
-    }
-    slept
 }

@@ -138,15 +138,16 @@ mod model {
         }
     }
 
-    /// A thread that may be woken for no reason, and after it has gone on.
+    /// A thread that may be woken for no reason, and after it has gone on. (Not loom's `park`: in 0.7 an
+    /// `unpark` lets a thread go on that waits for a mutex.)
     #[derive(Debug, Clone)]
-    pub(in super::super) struct Sleeper(loom::thread::Thread);
+    pub(in super::super) struct Sleeper(loom::sync::Arc<loom::sync::Notify>);
 
-    pub(in super::super) struct Wake(loom::thread::Thread);
+    pub(in super::super) struct Wake(loom::sync::Arc<loom::sync::Notify>);
 
     impl Sleeper {
         pub(in super::super) fn current() -> Self {
-            Self(loom::thread::current())
+            Self(loom::sync::Arc::new(loom::sync::Notify::new()))
         }
 
         pub(in super::super) fn wake(&self, _word: &AtomicU32) -> Wake {
@@ -169,14 +170,14 @@ mod model {
                 if limit.deadline != u64::MAX {
                     return Some(Interrupted::TimedOut);
                 }
-                loom::thread::park();
+                self.0.wait();
             }
         }
     }
 
     impl Wake {
         pub(in super::super) fn call(self) {
-            self.0.unpark();
+            self.0.notify();
         }
     }
 }
