@@ -23,6 +23,8 @@
 //! });
 //! ```
 
+#[cfg(not(loom))]
+pub mod channel;
 #[cfg(loom)]
 #[path = "channel/under_loom.rs"]
 mod channel;
@@ -33,7 +35,6 @@ macro_rules! not_under_loom {
 }
 
 not_under_loom! {
-    pub mod channel;
     mod config;
     mod packet;
     mod pin;

@@ -7,9 +7,9 @@ use std::ptr;
 
 use super::error::{RecvError, SendError};
 use super::handle::{Receiver, Sender, Source};
+use super::meeting::Arm;
 use super::shared::{NoMessage, NotSent};
 use super::sync::Interrupted;
-use super::meeting::Arm;
 use super::waiter::{End, Place, Waiter};
 
 /// A reference to an arm.

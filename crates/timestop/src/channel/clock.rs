@@ -22,11 +22,7 @@ pub(super) struct Clock<T> {
 impl Clock<Instant> {
     /// One message, after `wait`.
     pub(super) fn after(wait: Duration) -> Self {
-        Self {
-            next: AtomicU64::new(from_now(wait)),
-            pause: 0,
-            message: |instant| instant,
-        }
+        Self { next: AtomicU64::new(from_now(wait)), pause: 0, message: |instant| instant }
     }
 
     /// A message each `pause`.
@@ -69,8 +65,7 @@ impl<T> Clock<T> {
                 pause => due.saturating_add(pause).max(now),
             };
             // Relaxed: nothing is handed over but the right to the message.
-            let taken =
-                self.next.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
+            let taken = self.next.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
             if taken.is_ok() {
                 let late = Duration::from_nanos(now - due);
                 let instant = Instant::now();

@@ -179,7 +179,10 @@ impl Arm for TestArm<'_> {
     fn attempt(&self) -> bool {
         let done = if self.sends {
             let message = self.message();
-            self.channel.try_send(message).map(|()| message).map_err(|(_, why)| why == NotSent::Full)
+            self.channel
+                .try_send(message)
+                .map(|()| message)
+                .map_err(|(_, why)| why == NotSent::Full)
         } else {
             self.channel.try_receive().map_err(|why| why == NoMessage::Empty)
         };

@@ -57,7 +57,8 @@ impl Sleeper {
         };
         loop {
             let breakable = limit.breakable;
-            match runtime::wait_until(fiber, reason, argument as u64, deadline, breakable, is_done) {
+            match runtime::wait_until(fiber, reason, argument as u64, deadline, breakable, is_done)
+            {
                 Outcome::Woken => return None,
                 Outcome::TimedOut => return Some(Interrupted::TimedOut),
                 Outcome::Cancelled => return Some(Interrupted::Cancelled),

@@ -72,9 +72,7 @@ impl Waiter {
     /// Ends a select from its own side; false if somebody has claimed it.
     pub(super) fn withdraw(&self) -> bool {
         // Relaxed: nothing was handed over, and no place is looked at before its lock is taken.
-        self.state
-            .compare_exchange(OPEN, WITHDRAWN, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+        self.state.compare_exchange(OPEN, WITHDRAWN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Opens a withdrawn select again; none of its places is in a queue.
