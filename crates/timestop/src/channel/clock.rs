@@ -16,23 +16,28 @@ pub(super) struct Clock<T> {
     next: AtomicU64,
     /// Nanoseconds between messages; 0 for a single one.
     pause: u64,
+    /// One point in time in both units. The same for all messages, so that these are as far from each other
+    /// as they should be.
+    base: (Instant, u64),
     message: fn(Instant) -> T,
 }
 
 impl Clock<Instant> {
     /// One message, after `wait`.
     pub(super) fn after(wait: Duration) -> Self {
-        Self { next: AtomicU64::new(from_now(wait)), pause: 0, message: |instant| instant }
+        Self::new(nanoseconds(wait), 0)
     }
 
     /// A message each `pause`.
     pub(super) fn tick(pause: Duration) -> Self {
-        let pause = nanoseconds(pause);
-        Self {
-            next: AtomicU64::new(sys::now().saturating_add(pause)),
-            pause,
-            message: |instant| instant,
-        }
+        // One without a pause ticks whenever it is looked at.
+        Self::new(nanoseconds(pause), nanoseconds(pause).max(1))
+    }
+
+    fn new(wait: u64, pause: u64) -> Self {
+        let base = (Instant::now(), sys::now());
+        let next = AtomicU64::new(base.1.saturating_add(wait));
+        Self { next, pause, base, message: |instant| instant }
     }
 }
 
@@ -67,9 +72,8 @@ impl<T> Clock<T> {
             // Relaxed: nothing is handed over but the right to the message.
             let taken = self.next.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
             if taken.is_ok() {
-                let late = Duration::from_nanos(now - due);
-                let instant = Instant::now();
-                return Some((self.message)(instant.checked_sub(late).unwrap_or(instant)));
+                let (instant, point) = self.base;
+                return Some((self.message)(instant + Duration::from_nanos(due - point)));
             }
         }
     }

@@ -333,19 +333,21 @@ impl<T> Receiver<T> {
 /// Waits for a clock, or for ever.
 fn wait_for<T>(clock: Option<&Arc<Clock<T>>>, limit: Limit) -> Result<T, RecvError> {
     let sleeper = Sleeper::current();
+    let mut ended = None;
     loop {
+        // The last look decides: what has come together with the limit has come.
         if let Some(message) = clock.and_then(|clock| clock.take()) {
             return Ok(message);
+        }
+        let over = timestop_runtime::sys::now() >= limit.deadline;
+        if let Some(why) = interrupted().or(ended.filter(|_| over)) {
+            return Err(why.into());
         }
         let due = clock.map_or(u64::MAX, |clock| clock.due());
         let until = Limit { deadline: due.min(limit.deadline), ..limit };
         let address = clock.map_or(0, |clock| clock.address());
         // Nobody changes the word: only time ends the sleep, or the fiber's end.
-        let ended = sleeper.sleep(&AtomicU32::new(0), 1, (For::Message, address), until);
-        let over = timestop_runtime::sys::now() >= limit.deadline;
-        if let Some(why) = interrupted().or(ended.filter(|_| over)) {
-            return Err(why.into());
-        }
+        ended = sleeper.sleep(&AtomicU32::new(0), 1, (For::Message, address), until);
     }
 }
 
