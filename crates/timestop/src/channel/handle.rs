@@ -294,7 +294,7 @@ impl<T> Receiver<T> {
     }
 
     /// For how many messages there is room; `None` for any number. A clock has room for one, and
-    /// [`never`](super::never) for none.
+    /// [`never()`](super::never()) for none.
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
         match &self.0 {

@@ -34,7 +34,7 @@
 //! | `for v := range c` | `for v in &receiver` |
 //! | `close(c)` | dropping the last [`Sender`], or [`close`](Sender::close) |
 //! | `select { case v := <-c: … default: … }` | [`select!`]` { recv(c) -> v => …, default => … }` |
-//! | `time.After(d)`, `time.Tick(d)`, a nil channel | [`after`], [`tick`], [`never`] |
+//! | `time.After(d)`, `time.Tick(d)`, a nil channel | [`after`], [`tick`], [`never()`] |
 //! | `case <-ctx.Done():` | `cancelled(why) => …`, and [`timeout`](crate::timeout) around it all |
 //! | `len(c)`, `cap(c)` | [`len`](Receiver::len), [`capacity`](Receiver::capacity) |
 //! | a panic: send on closed channel | `Err(SendError::Disconnected(v))`: the message comes back |
