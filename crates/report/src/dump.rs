@@ -237,6 +237,8 @@ fn details(out: &mut impl Write, members: &[Snapshot], holders: &Holders) -> io:
             | Reason::Barrier
             | Reason::Futex
             | Reason::Join
+            | Reason::Receive
+            | Reason::Send
     );
     if !is_told {
         return Ok(());

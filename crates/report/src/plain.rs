@@ -109,7 +109,10 @@ impl Text {
             | Reason::Condition
             | Reason::Semaphore
             | Reason::RwLock
-            | Reason::Barrier => self.text(" ").address(argument),
+            | Reason::Barrier
+            | Reason::Receive
+            | Reason::Send => self.text(" ").address(argument),
+            Reason::Select => self.text(" over ").number(argument),
             _ => self,
         }
     }

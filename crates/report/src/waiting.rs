@@ -28,6 +28,9 @@ pub fn describe(snapshot: &Snapshot) -> Option<String> {
         Reason::Child => "end of a child process".to_owned(),
         Reason::Signal => "a signal".to_owned(),
         Reason::Lookup => "lookup of a name".to_owned(),
+        Reason::Receive => format!("receive from channel {argument:#x}"),
+        Reason::Send => format!("send to channel {argument:#x}"),
+        Reason::Select => format!("select over {argument} channels"),
         _ => return None,
     })
 }
@@ -49,6 +52,9 @@ pub(crate) fn kind(reason: Reason) -> &'static str {
         Reason::Child => "child process",
         Reason::Signal => "signal",
         Reason::Lookup => "name lookup",
+        Reason::Receive => "channel receive",
+        Reason::Send => "channel send",
+        Reason::Select => "select",
         _ => "wait",
     }
 }

@@ -52,6 +52,9 @@ fn is_for_a_fiber(snapshot: &Snapshot) -> bool {
             | Reason::RwLock
             | Reason::Barrier
             | Reason::Join
+            | Reason::Receive
+            | Reason::Send
+            | Reason::Select
     );
     snapshot.parked && inside
 }
@@ -205,6 +208,9 @@ fn write_report(out: &mut Out) -> fmt::Result {
             Reason::Semaphore => writeln!(out, "the semaphore at {at:#x}")?,
             Reason::RwLock => writeln!(out, "the read-write lock at {at:#x}")?,
             Reason::Barrier => writeln!(out, "the barrier at {at:#x}")?,
+            Reason::Receive => writeln!(out, "a message from the channel at {at:#x}")?,
+            Reason::Send => writeln!(out, "room in the channel at {at:#x}")?,
+            Reason::Select => writeln!(out, "one of {at} channels (select)")?,
             _ => writeln!(out, "a lock, a channel or a condition (futex at {at:#x})")?,
         }
     }

@@ -152,11 +152,17 @@ pub enum Reason {
     Barrier = 13,
     /// The lookup of a name, which another OS thread makes.
     Lookup = 14,
+    /// A message from the channel at the address.
+    Receive = 15,
+    /// Room in the channel at the address, or a receiver of its.
+    Send = 16,
+    /// One of several channels; how many.
+    Select = 17,
 }
 
 impl Reason {
     pub(crate) fn from_number(number: u32) -> Self {
-        const ALL: [Reason; 15] = [
+        const ALL: [Reason; 18] = [
             Reason::Other,
             Reason::Sleep,
             Reason::Read,
@@ -172,6 +178,9 @@ impl Reason {
             Reason::RwLock,
             Reason::Barrier,
             Reason::Lookup,
+            Reason::Receive,
+            Reason::Send,
+            Reason::Select,
         ];
         ALL.get(number as usize).copied().unwrap_or(Self::Other)
     }

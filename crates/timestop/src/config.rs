@@ -339,8 +339,8 @@ impl Drop for Restore {
 ///
 /// Once `limit` has passed, blocking I/O within `f` fails with `ErrorKind::TimedOut` (`ETIMEDOUT`),
 /// and sleeps end early, so that any blocking code ends along the error paths that it has. `f` is not
-/// interrupted otherwise: it may compute on, and waits for locks, channels (std's `mpsc::recv`
-/// included) and other fibers go on. The nearest of several nested limits counts.
+/// interrupted otherwise: it may compute on, and waits for locks, std's channels (`mpsc::recv`) and other
+/// fibers go on; those in [`channel`](crate::channel)s end. The nearest of several nested limits counts.
 ///
 /// Cost: two stores, and a timer at each wait.
 ///

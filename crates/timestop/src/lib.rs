@@ -23,18 +23,31 @@
 //! });
 //! ```
 
-mod config;
-mod packet;
-mod pin;
-mod report;
-mod scope;
-mod spawn;
+#[cfg(not(loom))]
+pub mod channel;
+#[cfg(loom)]
+#[path = "channel/under_loom.rs"]
+mod channel;
 
-pub use config::{Config, adopt_threads, deadline, run, timeout, without_preemption};
-pub use pin::{Pin, pin};
-pub use report::{FiberInfo, FiberState, dump, dump_to, fibers};
-pub use scope::{Scope, ScopedJoinHandle, scope};
-pub use spawn::{Builder, JoinHandle, is_fiber, spawn, yield_now};
-pub use timestop_macros::main;
-pub use timestop_runtime::report::HogReports;
-pub use timestop_runtime::{Deadlock, Priority, Refusals, Stats, stats};
+/// What the model checker does not run.
+macro_rules! not_under_loom {
+    ($($item:item)*) => { $( #[cfg(not(loom))] $item )* };
+}
+
+not_under_loom! {
+    mod config;
+    mod packet;
+    mod pin;
+    mod report;
+    mod scope;
+    mod spawn;
+
+    pub use config::{Config, adopt_threads, deadline, run, timeout, without_preemption};
+    pub use pin::{Pin, pin};
+    pub use report::{FiberInfo, FiberState, dump, dump_to, fibers};
+    pub use scope::{Scope, ScopedJoinHandle, scope};
+    pub use spawn::{Builder, JoinHandle, is_fiber, spawn, yield_now};
+    pub use timestop_macros::main;
+    pub use timestop_runtime::report::HogReports;
+    pub use timestop_runtime::{Deadlock, Priority, Refusals, Stats, stats};
+}

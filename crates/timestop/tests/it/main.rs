@@ -6,6 +6,7 @@
 
 mod api;
 mod census;
+mod channel;
 mod connect;
 mod crates_at_work;
 mod databases;

@@ -1,0 +1,275 @@
+//! One wait, and its places in the queues of channels.
+//!
+//! A wait has one place, or under `select` one in each arm's queue. Whoever serves a place first *claims*
+//! the wait, under the lock of that place's channel; then moves the value; then says that it is done, which
+//! is the last that it does with the waiter's memory: its stack may be gone afterwards.
+//!
+//! ```text
+//!          ┌─ claim ─▶ CLAIMED ─ finish ─▶ SERVED or CLOSED      by another
+//!   OPEN ──┤
+//!          └─ withdraw ─▶ WITHDRAWN                               by the waiter itself
+//! ```
+//!
+//! A wait with one place needs no claim: being taken off the queue, under its lock, is the claim, and
+//! being found there when the wait has timed out is the withdrawal. That saves a locked instruction on
+//! each message between two that do not select.
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+
+use super::sync::{AtomicU32, For, Interrupted, Limit, Ordering, Sleeper, Slot, Wake};
+
+const OPEN: u32 = 0;
+const CLAIMED: u32 = 1;
+const WITHDRAWN: u32 = 2;
+const SERVED: u32 = 3;
+const CLOSED: u32 = 4;
+
+/// What became of a wait that another has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The value has been handed over, or taken.
+    Served,
+    /// The channel was closed.
+    Closed,
+}
+
+/// One wait, on the stack of who waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    state: AtomicU32,
+    /// Whether it has several places.
+    selects: bool,
+    /// The arm by which it was served. Written by whoever has claimed it.
+    arm: Cell<u32>,
+    sleeper: Sleeper,
+}
+
+impl Waiter {
+    /// A wait of the caller, in one place.
+    #[inline]
+    pub(super) fn alone() -> Self {
+        Self {
+            state: AtomicU32::new(OPEN),
+            selects: false,
+            arm: Cell::new(0),
+            sleeper: Sleeper::current(),
+        }
+    }
+
+    /// A wait of the caller in several places.
+    pub(super) fn select() -> Self {
+        Self { selects: true, ..Self::alone() }
+    }
+
+    /// Waits until it is done or interrupted. An interrupted wait may be served yet: see
+    /// [`withdraw`](Self::withdraw).
+    pub(super) fn wait(&self, what: (For, usize), limit: Limit) -> Option<Interrupted> {
+        self.sleeper.sleep(&self.state, SERVED, what, limit)
+    }
+
+    /// Ends a select from its own side; false if somebody has claimed it.
+    pub(super) fn withdraw(&self) -> bool {
+        // Relaxed: nothing was handed over, and no place is looked at before its lock is taken.
+        self.state.compare_exchange(OPEN, WITHDRAWN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Opens a withdrawn select again; none of its places is in a queue.
+    pub(super) fn reopen(&self) {
+        self.state.store(OPEN, Ordering::Relaxed);
+    }
+
+    /// How it was ended, once it is done.
+    #[inline]
+    pub(super) fn end(&self) -> End {
+        // Acquire pairs with `finish`: the value is there.
+        match self.state.load(Ordering::Acquire) {
+            SERVED => End::Served,
+            CLOSED => End::Closed,
+            other => unreachable!("a wait in state {other} is not done"),
+        }
+    }
+
+    /// By which arm, once it is done.
+    pub(super) fn arm(&self) -> usize {
+        self.arm.get() as usize
+    }
+
+    #[inline]
+    fn claim(&self, arm: u32) -> bool {
+        if self.selects {
+            let claimed =
+                self.state.compare_exchange(OPEN, CLAIMED, Ordering::Relaxed, Ordering::Relaxed);
+            if claimed.is_err() {
+                return false;
+            }
+            self.arm.set(arm);
+        }
+        true
+    }
+}
+
+/// A place in a queue, on the stack of who waits, with the value that is sent or room for the one that is
+/// received. All but `waiter` and `arm` is touched under the lock of the channel only, or before the place
+/// stands in a queue, or after the wait is done.
+#[derive(Debug)]
+pub(super) struct Place<T> {
+    waiter: Cell<*const Waiter>,
+    arm: u32,
+    queued: Cell<bool>,
+    previous: Cell<*const Place<T>>,
+    next: Cell<*const Place<T>>,
+    pub(super) slot: Slot<T>,
+}
+
+impl<T> Place<T> {
+    /// A place that stands nowhere.
+    #[inline]
+    pub(super) fn new(waiter: *const Waiter, arm: u32, value: MaybeUninit<T>) -> Self {
+        Self {
+            waiter: Cell::new(waiter),
+            arm,
+            queued: Cell::new(false),
+            previous: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            slot: Slot::new(value),
+        }
+    }
+
+    /// Whose wait it is. Before it is queued.
+    pub(super) fn belongs_to(&self, waiter: &Waiter) {
+        self.waiter.set(waiter);
+    }
+
+    fn waiter(&self) -> &Waiter {
+        // SAFETY: set by `belongs_to` or `new` to a waiter that lives while the place is queued or claimed.
+        unsafe { &*self.waiter.get() }
+    }
+}
+
+/// A place that the caller has claimed, and must serve or close: its owner waits for that alone.
+#[derive(Debug)]
+#[must_use = "its owner waits for ever"]
+pub(super) struct Claimed<T>(NonNull<Place<T>>);
+
+impl<T> Claimed<T> {
+    #[inline]
+    fn place(&self) -> &Place<T> {
+        // SAFETY: its owner waits until `finish`, which consumes us.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Hands a value to a receiver.
+    #[inline]
+    pub(super) fn give(self, value: T) -> Wake {
+        // SAFETY: a receiver's place is empty, and claimed: it is ours until `finish`.
+        unsafe { self.place().slot.write(value) };
+        self.finish(SERVED)
+    }
+
+    /// Takes a sender's value.
+    #[inline]
+    pub(super) fn take(self) -> (T, Wake) {
+        // SAFETY: a sender's place holds a value, and is claimed: it is ours until `finish`.
+        let value = unsafe { self.place().slot.take() };
+        (value, self.finish(SERVED))
+    }
+
+    /// Says that the channel was closed. A sender keeps its value.
+    pub(super) fn close(self) -> Wake {
+        self.finish(CLOSED)
+    }
+
+    #[inline]
+    fn finish(self, state: u32) -> Wake {
+        let waiter = self.place().waiter();
+        let wake = waiter.sleeper.wake(&waiter.state);
+        // Release pairs with `Waiter::end`. The place may be gone from here on.
+        waiter.state.store(state, Ordering::Release);
+        wake
+    }
+}
+
+/// Those who wait on one side of a channel, in order. Under the lock of the channel.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    first: *const Place<T>,
+    last: *const Place<T>,
+}
+
+// SAFETY: places are on stacks that wait, and followed under the lock only; what goes through them is `T`s.
+unsafe impl<T: Send> Send for Queue<T> {}
+
+impl<T> Queue<T> {
+    pub(super) const fn new() -> Self {
+        Self { first: ptr::null(), last: ptr::null() }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Appends a place, which stays where it is until it is taken or removed.
+    #[inline]
+    pub(super) fn push(&mut self, place: &Place<T>) {
+        place.queued.set(true);
+        place.next.set(ptr::null());
+        place.previous.set(self.last);
+        // SAFETY: null, or a queued place, whose owner waits.
+        match unsafe { self.last.as_ref() } {
+            Some(last) => last.next.set(place),
+            None => self.first = place,
+        }
+        self.last = place;
+    }
+
+    /// Takes out a place; false if somebody has already.
+    pub(super) fn remove(&mut self, place: &Place<T>) -> bool {
+        if !place.queued.replace(false) {
+            return false;
+        }
+        let (previous, next) = (place.previous.get(), place.next.get());
+        // SAFETY: null, or a queued place, whose owner waits.
+        match unsafe { previous.as_ref() } {
+            Some(other) => other.next.set(next),
+            None => self.first = next,
+        }
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(other) => other.previous.set(previous),
+            None => self.last = previous,
+        }
+        true
+    }
+
+    /// Takes out the first place whose wait can still be claimed, and claims it. Those that others have
+    /// claimed by another arm go.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<Claimed<T>> {
+        // SAFETY: null, or a queued place, whose owner waits.
+        while let Some(place) = unsafe { self.first.as_ref() } {
+            self.remove(place);
+            if place.waiter().claim(place.arm) {
+                return Some(Claimed(NonNull::from(place)));
+            }
+        }
+        None
+    }
+
+    /// Whether somebody else than `waiter` stands here and can be claimed. (He may be no more when that is
+    /// tried.)
+    pub(super) fn has_other(&self, waiter: &Waiter) -> bool {
+        let mut current = self.first;
+        // SAFETY: as above.
+        while let Some(place) = unsafe { current.as_ref() } {
+            let other = place.waiter();
+            if !ptr::eq(other, waiter) && other.state.load(Ordering::Relaxed) == OPEN {
+                return true;
+            }
+            current = place.next.get();
+        }
+        false
+    }
+}
