@@ -89,7 +89,8 @@ impl Bell {
     /// Waits in epoll until `until`. False if a worker is there.
     pub(super) fn poll(&self, runtime: &Runtime, until: u64) -> bool {
         self.0.store(POLLING, Ordering::SeqCst);
-        let polled = runtime.reactor.poll_blocking(Some(until), None, || true);
+        let stays = || self.0.load(Ordering::SeqCst) == POLLING;
+        let polled = runtime.reactor.poll_blocking(Some(until), None, stays, || true);
         self.0.store(AWAKE, Ordering::SeqCst);
         polled
     }

@@ -80,15 +80,20 @@ impl Reactor {
         true
     }
 
-    /// Sleeps in epoll until `deadline`, unless somebody else does: then false. `awake` is called
-    /// as soon as the sleep is over.
+    /// Sleeps in epoll until `deadline`, unless somebody else does: then false. `stays` is asked before, and
+    /// says whether nobody has woken the caller; `awake` is called as soon as the sleep is over.
+    ///
+    /// Who [interrupts](Self::interrupt) a sleeper that is on its way here makes one event. Whoever looks at epoll
+    /// meanwhile takes it, for nobody: so the question comes when nobody else can look any more.
     pub(crate) fn poll_blocking(
         &self,
         deadline: Option<u64>,
         worker: Option<&Worker>,
+        stays: impl FnOnce() -> bool,
         awake: impl FnOnce() -> bool,
     ) -> bool {
         let Some(mut events) = self.poller.try_lock() else { return false };
+        let deadline = if stays() { deadline } else { Some(0) };
         let count = sys::epoll_wait(self.epoll(), &mut events.0, deadline).unwrap_or(0);
         awake();
         self.dispatch(&events.0[..count], worker);

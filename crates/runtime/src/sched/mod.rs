@@ -763,7 +763,8 @@ fn sleep(carrier: &'static Carrier, worker: &'static Worker, searching: &mut boo
     let until = (deadline != u64::MAX).then_some(deadline);
     // Where `prepare` finds a token it is used up: then there is no sleep at all.
     if carrier.parker.prepare(true) {
-        if runtime.reactor.poll_blocking(until, Some(worker), || carrier.parker.finish()) {
+        let (stays, awake) = (|| carrier.parker.is_polling(), || carrier.parker.finish());
+        if runtime.reactor.poll_blocking(until, Some(worker), stays, awake) {
             worker.looked(crate::clock::coarse());
         } else {
             runtime.monitor.stop_polling();

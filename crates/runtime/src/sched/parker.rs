@@ -2,6 +2,10 @@
 //!
 //! The word says which, so that a waker makes the one system call that helps, and none where the
 //! carrier is awake: it then finds the token before it sleeps.
+//!
+//! Of a carrier on its way to epoll the token is looked at once more when epoll is its own: the event that its
+//! waker made may have been taken by another that looked there in between. (It was not, once: all workers
+//! slept beside a fiber that could run, until something came to a descriptor.)
 
 use crate::sync::{Futex, Ordering};
 
@@ -49,6 +53,12 @@ impl Parker {
         self.0.load(Ordering::Acquire) == ASLEEP
     }
 
+    /// Whether the owner is still to sleep in epoll. Asked when nobody else can take the event that a waker makes.
+    pub(crate) fn is_polling(&self) -> bool {
+        // The token was left before the event was made, and whoever took that let go of epoll before we got it.
+        self.0.load(Ordering::Acquire) == POLLING
+    }
+
     /// The owner is awake again. True if someone woke it.
     pub(crate) fn finish(&self) -> bool {
         // Acquire pairs with `wake`.
@@ -87,7 +97,8 @@ impl Parker {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use loom::sync::Arc;
-    use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use loom::sync::atomic::AtomicBool;
+    use loom::sync::atomic::Ordering::{Acquire, Release, SeqCst};
     use loom::thread;
 
     use super::*;
@@ -116,6 +127,36 @@ mod loom_tests {
             }
             let call = waker.join().expect("the waker does not panic");
             assert!(!must_be_called || call == Call::Futex);
+        });
+    }
+
+    /// A waker makes epoll return, but somebody else looks at epoll before the sleeper is there, and takes the
+    /// event: the sleeper must not sleep on its token.
+    #[test]
+    fn loom_no_event_taken_by_others() {
+        loom::model(|| {
+            // The parker, whether somebody looks at epoll, and whether an event is there. (The lock by hand:
+            // loom's has others wait in `try_lock`. Exchanges: loom does not order a store and an exchange.)
+            let shared = Arc::new((Parker::new(), AtomicBool::new(false), AtomicBool::new(false)));
+            let waker = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.0.call(|| _ = shared.2.swap(true, SeqCst)))
+            };
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    if !shared.1.swap(true, Acquire) {
+                        shared.2.swap(false, SeqCst);
+                        shared.1.store(false, Release);
+                    }
+                })
+            };
+            // With the lock, which is kept: in epoll, nobody else takes what comes.
+            let may_look = shared.0.prepare(true) && !shared.1.swap(true, Acquire);
+            let sleeps = may_look && shared.0.is_polling();
+            waker.join().expect("the waker does not panic");
+            other.join().expect("the other does not panic");
+            assert!(!sleeps || shared.2.swap(false, SeqCst), "nobody wakes the sleeper");
         });
     }
 }
