@@ -9,11 +9,6 @@ use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    let load = Wrk {
-        connections: 16,
-        path: "/spin?ms=2",
-        warm_up: trial.pick(2, 1),
-        window: trial.pick(5, 1),
-    };
+    let load = Wrk { connections: 16, path: "/spin?ms=2", warm_up: 1, window: trial.pick(3, 1) };
     with_server(trial, |server| load.put_on(server))
 }

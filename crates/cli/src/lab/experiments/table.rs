@@ -75,7 +75,7 @@ const SERVED: Experiment = Experiment {
     takes: Takes { descriptors: 1, bytes: 64 << 10 },
     pinned: Pinned::Apart,
     workers: 1,
-    seconds: (2.6, 0.9),
+    seconds: (2.6, 0.8),
     ..BASE
 };
 
@@ -208,7 +208,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         takes: Takes { descriptors: 0, bytes: 3 << 10 },
         shrink: 10,
         pinned: Pinned::Workers,
-        seconds: (6.0, 0.8),
+        seconds: (4.0, 0.8),
         ..BASE
     },
     Experiment {
@@ -223,7 +223,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         amount: Amount::Parameter,
         takes: TASK,
         pinned: Pinned::Workers,
-        seconds: (5.0, 1.0),
+        seconds: (4.0, 0.7),
         ..BASE
     },
     Experiment {
@@ -238,7 +238,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         amount: Amount::Parameter,
         takes: TASK,
         pinned: Pinned::Workers,
-        seconds: (5.0, 1.0),
+        seconds: (4.0, 0.7),
         ..BASE
     },
     Experiment {
@@ -444,7 +444,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
         outside: server("http", &[]),
         amount: Amount::Parameter,
         takes: Takes { descriptors: 1, bytes: 64 << 10 },
-        seconds: (8.0, 2.5),
+        seconds: (4.6, 2.5),
         ..ASKED
     },
     Experiment {
@@ -477,7 +477,7 @@ pub(crate) static EXPERIMENTS: &[Experiment] = &[
             server: true,
             only: &[],
         }),
-        seconds: (8.0, 3.5),
+        seconds: (4.8, 2.6),
         ..ASKED
     },
     Experiment {
