@@ -2,7 +2,7 @@
 //!
 //! With room for one message, where somebody answers each; or for many, where four send and four receive.
 
-use crossbeam_channel as channel;
+use timestop::channel;
 
 pub(super) type Sender<T> = channel::Sender<T>;
 pub(super) type Receiver<T> = channel::Receiver<T>;
