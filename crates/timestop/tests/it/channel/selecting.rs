@@ -38,7 +38,7 @@ fn arms_are_expressions_and_blocks() {
     fn first(receiver: &Receiver<u8>) -> Result<u8, RecvError> {
         loop {
             select! {
-                recv(receiver) -> byte => return Ok(byte?),
+                recv(receiver) -> byte => return byte,
                 default => {
                     continue;
                 }

@@ -102,7 +102,7 @@ fn produce(seed: u64, count: usize, to: &[Sender<u64>], ledger: &Ledger) {
         if sent {
             ledger.sent(message);
         }
-        if message % 64 == 0 {
+        if message.is_multiple_of(64) {
             thread::yield_now();
         }
     }
