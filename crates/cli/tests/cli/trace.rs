@@ -356,8 +356,8 @@ fn a_pipe_that_nobody_reads_is_given_up_at_the_end() {
     let made = std::process::Command::new("mkfifo").arg(&file).status().expect("coreutils");
     assert!(made.success());
     let _pipe = OpenOptions::new().read(true).write(true).open(&file).expect("a FIFO");
-    let mut command = program(&["yield-then-wait", "200000"]).run_with(&options(&file));
-    let run = output(command.stdin(Stdio::null()));
+    let program = program(&["yield-then-wait", "200000"]);
+    let run = output(program.run_with(&options(&file)).stdin(Stdio::null()));
     assert!(run.status.success(), "{}", text(&run.stderr));
     assert!(text(&run.stderr).contains(": nobody reads it; the trace ends there"));
 }
