@@ -670,6 +670,12 @@ fn search(worker: &'static Worker, searching: &mut bool) -> Option<*mut Runnable
     let now = sys::now();
     crate::clock::set_coarse(now);
     worker.wheel.expire(now, Wakes::new(Some(worker)));
+    if workers == 1 {
+        // Those of the others too, who sleep on: what a fiber without a worker has armed is in the first one's.
+        for other in &runtime.workers {
+            other.wheel.expire(now, Wakes::new(Some(worker)));
+        }
+    }
     if workers > 1 {
         // With one worker the poll in `sleep` serves as well, and saves this one.
         runtime.reactor.poll(Some(0), Some(worker));
