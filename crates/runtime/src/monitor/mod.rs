@@ -37,7 +37,7 @@ use crate::fiber::FiberRef;
 use crate::preempt::{self, Why};
 use crate::reactor::descriptor;
 use crate::report::{self, HogReports};
-use crate::sched::{self, Carrier, Runtime, Wakes, Worker, runtime, spare, worker};
+use crate::sched::{self, Carrier, Runtime, Worker, runtime, spare, worker};
 use crate::{clock, deadlock, sites, sys, trace};
 
 /// How often the monitor looks, in nanoseconds.
@@ -156,10 +156,10 @@ impl Monitor {
             runs += 1;
         }
         if taken {
-            fire_timers(runtime, now);
+            sched::fire_timers(runtime, None, now);
         } else if self.patience > 0 || self.watches.iter().any(|watch| watch.looks > 0) {
             // One is held up, and the others may be in no hurry to look.
-            fire_timers(runtime, now);
+            sched::fire_timers(runtime, None, now);
             if runtime.reactor.poll(Some(0), None) {
                 give_epoll_back(runtime);
             }
@@ -352,13 +352,6 @@ impl Waits {
 
     fn anybody(self) -> bool {
         self.due > 0 || self.backlog
-    }
-}
-
-/// Does what a free worker would do.
-fn fire_timers(runtime: &Runtime, now: u64) {
-    for worker in &runtime.workers {
-        worker.wheel.expire(now, Wakes::new(None));
     }
 }
 

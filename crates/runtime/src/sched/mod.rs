@@ -612,6 +612,13 @@ pub(crate) fn arm_timer(fiber: FiberRef, deadline: u64) {
     });
 }
 
+/// Wakes whoever is due, in the wheels of all workers.
+pub(crate) fn fire_timers(runtime: &Runtime, worker: Option<&Worker>, now: u64) {
+    for other in &runtime.workers {
+        other.wheel.expire(now, Wakes::new(worker));
+    }
+}
+
 /// Looks at timers and descriptors without waiting.
 fn poll_briefly(worker: &Worker, now: u64) {
     crate::clock::set_coarse(now);
@@ -669,14 +676,11 @@ fn search(worker: &'static Worker, searching: &mut bool) -> Option<*mut Runnable
     }
     let now = sys::now();
     crate::clock::set_coarse(now);
-    worker.wheel.expire(now, Wakes::new(Some(worker)));
     if workers == 1 {
-        // Those of the others too, who sleep on: what a fiber without a worker has armed is in the first one's.
-        for other in &runtime.workers {
-            other.wheel.expire(now, Wakes::new(Some(worker)));
-        }
-    }
-    if workers > 1 {
+        // The others sleep on, and what a fiber without a worker has armed is in the first one's wheel.
+        fire_timers(runtime, Some(worker), now);
+    } else {
+        worker.wheel.expire(now, Wakes::new(Some(worker)));
         // With one worker the poll in `sleep` serves as well, and saves this one.
         runtime.reactor.poll(Some(0), Some(worker));
         worker.looked(now);
