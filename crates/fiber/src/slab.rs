@@ -574,20 +574,32 @@ pub fn quiet() -> Quiet {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
 
-    /// Slots whose fibers use 3,000 bytes at the top: 17 lines of the page are to spare.
-    fn slots() -> Vec<SlotPtr> {
+    /// Two that take slots in turn would each get every second one.
+    static TAKING: Mutex<()> = Mutex::new(());
+
+    /// Slots whose fibers use 3,000 bytes at the top: 17 lines of the page are to spare. In the order of their
+    /// addresses.
+    fn slots() -> (MutexGuard<'static, ()>, Vec<SlotPtr>) {
+        let taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
         colours(3_000, LINE);
         let class = Class::for_stack(MIN_SLOT).expect("the smallest");
         class.reserve(20).expect("there is room");
-        (0..20).map(|_| class.take().expect("it was reserved")).collect()
+        let mut slots: Vec<_> = (0..20).map(|_| class.take().expect("it was reserved")).collect();
+        slots.sort_unstable();
+        (taking, slots)
     }
 
     #[test]
     fn neighbours_lie_in_different_places_and_are_found() {
-        let slots = slots();
-        for pair in slots.windows(2) {
+        let (_taking, slots) = slots();
+        let size = Class(0).size();
+        let neighbours = |pair: &&[SlotPtr]| Slot::base(pair[1]) - Slot::base(pair[0]) == size;
+        assert_ne!(slots.windows(2).filter(neighbours).count(), 0, "others took every second one");
+        for pair in slots.windows(2).filter(neighbours) {
             let [low, high] = [pair[0], pair[1]].map(Slot::top);
             assert_ne!(low % sys::PAGE, high % sys::PAGE, "the same lines of a page");
             let pages = high.next_multiple_of(sys::PAGE) - low.next_multiple_of(sys::PAGE);
@@ -607,7 +619,7 @@ mod tests {
 
     #[test]
     fn side_bytes_are_each_slots_own() {
-        let slots = slots();
+        let (_taking, slots) = slots();
         // SAFETY: records are valid for ever.
         let sides = slots.iter().map(|slot| unsafe { slot.as_ref() }.side());
         let mut sides: Vec<_> = sides.map(|side| side.as_ptr() as usize).collect();
