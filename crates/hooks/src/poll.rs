@@ -59,6 +59,14 @@ fn milliseconds(timeout: c_int) -> Option<u64> {
     u64::try_from(timeout).ok().map(|timeout| timeout * 1_000_000)
 }
 
+/// Lets others run before an event loop looks for more to do. It is willing to wait; and one that finds
+/// something each time would never let anybody run whose work it then waits for, in vain in most of its rounds.
+fn let_others_go_first(limit: Limit) {
+    if !matches!(limit, Limit::Zero) {
+        timestop_runtime::take_turns();
+    }
+}
+
 /// One look at a set of descriptors.
 fn look(records: &mut [pollfd]) -> Outcome {
     // SAFETY: the kernel writes `revents` of these records.
@@ -75,6 +83,9 @@ fn waits_after_empty(fiber: FiberRef, records: &[pollfd]) -> bool {
 
 /// What `poll` does on a fiber.
 fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
+    if records.len() > 1 {
+        let_others_go_first(limit);
+    }
     let mut may_skip = !matches!(limit, Limit::Zero) && waits_after_empty(fiber, records);
     if !may_skip {
         let ready = look(records)?;

@@ -673,6 +673,13 @@ impl FiberRef {
         self.interrupted.store(interrupted, Ordering::Release);
     }
 
+    /// Whether the fiber waits for what another holds or is to do, in this process.
+    pub(crate) fn waits_for_others(self) -> bool {
+        use Reason::{Condition, Futex, Mutex, RwLock, Semaphore};
+        let reason = Reason::from_number(self.waiting.reason.load(Ordering::Relaxed));
+        matches!(reason, Futex | Mutex | Condition | Semaphore | RwLock) && self.state.is_parked()
+    }
+
     /// Says what the fiber waits for, until the returned value is dropped.
     pub(crate) fn note_wait(self, reason: Reason, argument: u64) -> Noted {
         self.waiting.argument.store(argument, Ordering::Relaxed);

@@ -62,7 +62,7 @@ not_under_loom! {
     pub use deadlock::{Deadlock, outside_wait, set_own_signal};
     pub use offload::{Pending, offload};
     pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
-    pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, yield_now};
+    pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, take_turns, yield_now};
     pub use sched::spare::{NoCarrier, retire};
     pub use snapshot::{Snapshot, Suspended, snapshots};
     pub use start::{

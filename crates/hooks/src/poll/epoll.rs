@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use libc::{epoll_event, sigset_t, timespec};
 use timestop_runtime::FiberRef;
 
-use super::{Limit, Outcome, milliseconds, under_mask, wait_for_epoll};
+use super::{Limit, Outcome, let_others_go_first, milliseconds, under_mask, wait_for_epoll};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::signal::wait_in_kernel;
 use crate::system_call;
@@ -21,6 +21,7 @@ unsafe fn epoll_on_fiber(
     limit: Limit,
     mask: *const sigset_t,
 ) -> Outcome {
+    let_others_go_first(limit);
     // SAFETY: as the caller vouches.
     let look = || unsafe { system_call!(Sysno::epoll_wait, epoll, events, count, 0) };
     let wait = || wait_for_epoll(fiber, epoll, limit, look);

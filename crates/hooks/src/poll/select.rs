@@ -6,7 +6,9 @@ use libc::{epoll_event, fd_set, pollfd, sigset_t, timespec, timeval};
 use timestop_runtime::reactor::descriptor::forget;
 use timestop_runtime::{FiberRef, sys};
 
-use super::{FEW, Limit, Outcome, make_epoll, poll_on_fiber, under_mask, wait_for_own};
+use super::{
+    FEW, Limit, Outcome, let_others_go_first, make_epoll, poll_on_fiber, under_mask, wait_for_own,
+};
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
 use crate::signal::wait_in_kernel;
@@ -75,6 +77,9 @@ impl Sets {
 }
 
 fn select_on_fiber(fiber: FiberRef, sets: &Sets, limit: Limit) -> Outcome {
+    if (0..sets.count).filter(|descriptor| sets.events(*descriptor) != 0).nth(1).is_some() {
+        let_others_go_first(limit);
+    }
     let ready = sets.look(matches!(limit, Limit::Zero))?;
     if ready > 0 || matches!(limit, Limit::Zero) {
         return Ok(ready);

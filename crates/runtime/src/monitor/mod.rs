@@ -22,12 +22,15 @@
 //!
 //! The monitor never allocates, creates no thread and takes no lock that a fiber's code can hold.
 
+mod allowance;
 mod bell;
 mod muster;
 mod watch;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use allowance::Allowance;
+pub(crate) use allowance::Turns;
 pub(crate) use bell::Bell;
 use muster::Muster;
 use watch::Watch;
@@ -107,6 +110,7 @@ struct Monitor {
     /// One for each worker. Made before the first fiber runs; never grows.
     watches: Box<[Watch]>,
     muster: Muster,
+    allowance: Allowance,
     pause: AtomicU32,
     idle: u32,
     /// Looks for which workers that were taken are still expected to be so again.
@@ -123,6 +127,7 @@ impl Monitor {
             runtime,
             watches: runtime.workers.iter().map(|_| Watch::default()).collect(),
             muster: Muster::new(),
+            allowance: Allowance::new(),
             pause: AtomicU32::new(0),
             idle: 0,
             patience: 0,
@@ -168,6 +173,7 @@ impl Monitor {
         if runtime.reserve.is_kept() {
             self.muster.look(&runtime.reserve, &self.watches, (runs > 0, waits.anybody()), now);
         }
+        self.allowance.look(&runtime.turns, now);
         if waits.anybody() {
             self.make_way(waits, now);
         }
@@ -204,7 +210,7 @@ impl Monitor {
             let over = watch.used() >= runtime.settings.slice;
             let computes = fiber.is_hog() || watch.used() >= GRACE;
             let owed = worker.owed.load(Ordering::Relaxed) && watch.lasted() < worker::owed();
-            let turn = computes && due > 0 && !owed;
+            let turn = computes && due > 0 && !owed && self.allowance.is_left();
             if lasts && watch.stands && carrier.is_blocked() == Some(true) {
                 hand_off(runtime, worker, carrier, now);
             } else if runtime.settings.chaos != 0 {
@@ -288,7 +294,7 @@ impl Monitor {
             // One of the workers serves somebody for whom a hog made way: it will be taken again.
             Scene::Busy if self.patience > 0 => {
                 self.patience -= 1;
-                self.wait(soonest(now));
+                self.wait(self.soonest(now));
             }
             Scene::Busy => self.wait(now + TICK),
             Scene::Settled => runtime.monitor.doze(now + LONG_TICK),
@@ -296,7 +302,7 @@ impl Monitor {
                 self.patience = PATIENCE;
                 let tick = if waits { TICK } else { LONG_TICK };
                 let due = runtime.workers.iter().map(|worker| worker.wheel.next_deadline()).min();
-                let soonest = soonest(now);
+                let soonest = self.soonest(now);
                 let until = due.unwrap_or(u64::MAX).clamp(soonest, soonest.max(now + tick));
                 if !runtime.monitor.poll(runtime, until) || sys::now() < soonest {
                     self.wait(soonest);
@@ -316,15 +322,16 @@ impl Monitor {
         now - self.still.1 >= STILL
     }
 
+    /// When the monitor, awake since `now`, may be awake again at the soonest. Not before it may preempt in favour
+    /// of whom it finds.
+    fn soonest(&self, now: u64) -> u64 {
+        let end = sys::now();
+        (now + ROUND).max(end + REST * (end - now)).max(self.allowance.next())
+    }
+
     fn wait(&self, until: u64) {
         let _ = sys::futex_wait(&self.pause, 0, Some(until));
     }
-}
-
-/// When the monitor, awake since `now`, may be awake again at the soonest.
-fn soonest(now: u64) -> u64 {
-    let end = sys::now();
-    (now + ROUND).max(end + REST * (end - now))
 }
 
 fn all_idle(runtime: &Runtime) -> bool {

@@ -1,10 +1,11 @@
 //! What is runnable but not in its worker's turn: fibers of high and low priority, and *hogs*, those
 //! that were preempted and have not blocked since.
 //!
-//! A run queue belongs to a worker and is served in turn; these three queues are everybody's. High
-//! goes before all run queues. Hogs and low come when there is nothing else to run, and are owed one
-//! slice in a while even if there always is. A hog that made way for somebody goes on with the rest of
-//! its slice: it queues in front. One whose slice is over queues at the end, so that hogs share.
+//! A run queue belongs to a worker and is served in turn; these queues are everybody's. High
+//! goes before all run queues. Hogs and low come when there is nothing else to run, and are owed a
+//! share of the time even if there always is. A hog that made way for somebody goes on with the rest of
+//! its slice before the others, in the order in which they did so: it may be half through somebody's request.
+//! One whose slice is over queues at the end, so that hogs share.
 //!
 //! Among the hogs stand those that *give way*: they have yielded many times, perhaps for what a hog
 //! holds. When all hogs in front of such a one have been taken it is in turn again with everybody else.
@@ -24,12 +25,24 @@ const LOW_TURN: u32 = 8;
 #[derive(Debug)]
 struct Lists {
     high: List,
+    /// Hogs that made way for somebody.
+    made_way: List,
     hogs: List,
     low: List,
     turns: u32,
 }
 
-/// The three queues, their lengths beside them.
+impl Lists {
+    fn has_hogs(&self) -> bool {
+        self.made_way.first().is_some() || self.hogs.first().is_some()
+    }
+
+    fn pop_hog(&mut self) -> Option<*mut Runnable> {
+        self.made_way.pop().or_else(|| self.hogs.pop())
+    }
+}
+
+/// The queues, their lengths beside them.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     lists: Lock<Lists>,
@@ -40,7 +53,8 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     pub(crate) const fn new() -> Self {
-        let lists = Lists { high: List::EMPTY, hogs: List::EMPTY, low: List::EMPTY, turns: 0 };
+        let [high, made_way, hogs, low] = [List::EMPTY; 4];
+        let lists = Lists { high, made_way, hogs, low, turns: 0 };
         Self { lists: Lock::new(lists), high: AtomicUsize::new(0), waiting: AtomicUsize::new(0) }
     }
 
@@ -81,7 +95,7 @@ impl Backlog {
     /// Queues behind all hogs one that gives way to them. False if there are none: it is in turn.
     pub(super) fn push_behind(&self, item: *mut Runnable, priority: Priority) -> bool {
         let mut lists = self.lists.lock();
-        if lists.hogs.first().is_none() && lists.low.first().is_none() {
+        if !lists.has_hogs() && lists.low.first().is_none() {
             return false;
         }
         if priority == Priority::Low {
@@ -95,14 +109,14 @@ impl Backlog {
         true
     }
 
-    /// Queues a hog; in front if the rest of its slice is to come.
-    pub(super) fn push_hog(&self, item: *mut Runnable, priority: Priority, in_front: bool) {
+    /// Queues a hog that made way for somebody, or one whose slice is over.
+    pub(super) fn push_hog(&self, item: *mut Runnable, priority: Priority, made_way: bool) {
         let mut lists = self.lists.lock();
-        let list = if priority == Priority::Low { &mut lists.low } else { &mut lists.hogs };
-        if in_front {
-            list.push_front(item);
-        } else {
-            list.push_back(item);
+        match (priority, made_way) {
+            (Priority::Low, true) => lists.low.push_front(item),
+            (Priority::Low, false) => lists.low.push_back(item),
+            (_, true) => lists.made_way.push_back(item),
+            (_, false) => lists.hogs.push_back(item),
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
     }
@@ -124,14 +138,15 @@ impl Backlog {
         lists.turns = lists.turns.wrapping_add(1);
         let low_first = lists.turns.is_multiple_of(LOW_TURN);
         let item = if low_first {
-            lists.low.pop().or_else(|| lists.hogs.pop())
+            lists.low.pop().or_else(|| lists.pop_hog())
         } else {
-            lists.hogs.pop().or_else(|| lists.low.pop())
+            lists.pop_hog().or_else(|| lists.low.pop())
         }?;
         let mut count = 1;
         let mut in_turn = List::EMPTY;
         // They give way to low priority too, of which the holder of a lock may be.
         while lists.low.first().is_none()
+            && lists.made_way.first().is_none()
             && lists.hogs.first().is_some_and(|first| first.gives_way.get())
             && let Some(one) = lists.hogs.pop()
         {
@@ -164,12 +179,13 @@ mod tests {
     #[test]
     fn hogs_take_turns_and_who_made_way_goes_on_first() {
         let backlog = Backlog::new();
-        let [a, b, c] = items();
+        let [a, b, c, d] = items();
         backlog.push_hog(a, Priority::Normal, false);
         backlog.push_hog(b, Priority::Normal, false);
         backlog.push_hog(c, Priority::Normal, true);
+        backlog.push_hog(d, Priority::Normal, true);
         let pop = || backlog.pop(|_| panic!("nobody gives way"));
-        assert_eq!([pop(), pop(), pop()], [Some(c), Some(a), Some(b)]);
+        assert_eq!([pop(), pop(), pop(), pop()], [Some(c), Some(d), Some(a), Some(b)]);
         assert!(backlog.is_empty());
         assert_eq!(pop(), None);
     }

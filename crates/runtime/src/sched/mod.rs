@@ -46,6 +46,7 @@ use timestop_fiber::{block, current, switch};
 pub(crate) use wakes::Wakes;
 pub(crate) use worker::Worker;
 
+use crate::monitor::Turns;
 use crate::fiber::{FiberRef, Priority, Runnable, Start, Task};
 use crate::preempt::Why;
 use crate::reactor::Reactor;
@@ -73,6 +74,8 @@ pub(crate) struct Runtime {
     pub(crate) default_class: Class,
     /// What happens on no worker's account.
     pub(crate) counters: Counters,
+    /// What it helped that fibers made way.
+    pub(crate) turns: Turns,
     pub(crate) settings: Settings,
     pub(crate) monitor: crate::monitor::Bell,
 }
@@ -104,6 +107,7 @@ impl Runtime {
             reactor,
             default_class,
             counters: Counters::new(true),
+            turns: Turns::default(),
             settings,
             monitor: crate::monitor::Bell::new(),
         })
@@ -465,6 +469,18 @@ pub fn yield_now() {
     crate::signal::resumed(fiber);
 }
 
+/// Lets those go first that are in turn, hogs not: for a fiber that does not wait because there is always something
+/// for it to do. Returns at once where nobody is.
+pub fn take_turns() {
+    let Some(fiber) = FiberRef::current().filter(|fiber| fiber.may_suspend()) else { return };
+    let (carrier, worker) = fiber.enter();
+    match worker.and_then(Worker::next_fiber) {
+        Some(next) => carrier.leave_fiber(fiber, Some(next), After::Requeue),
+        None => fiber.leave(),
+    }
+    crate::signal::resumed(fiber);
+}
+
 /// Suspends the running fiber, which computes and was interrupted. It is shut.
 pub(crate) fn preempt() {
     let fiber = FiberRef::current().expect("only fibers are preempted");
@@ -498,6 +514,10 @@ fn make_way(fiber: FiberRef) {
         Some(next) => {
             let next = worker.materialise(next);
             carrier.leave_fiber(fiber, Some(next), after);
+            if why == Why::Turn {
+                let runtime = runtime();
+                runtime.turns.count(next, runtime.settings.reserve);
+            }
         }
         // Chance wants it to move.
         None if why == Why::Chance => carrier.leave_fiber(fiber, None, after),

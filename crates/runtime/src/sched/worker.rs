@@ -30,9 +30,10 @@ const GLOBAL_INTERVAL: u32 = 61;
 const POLL_INTERVAL: u64 = 20_000;
 /// … but after so long at the latest, in nanoseconds of the coarse clock, however few its switches.
 const POLL_AT_LATEST: u64 = 1_000_000;
-/// Hogs get a turn after so long at the latest, in nanoseconds, and for so long: one slice of 10 ms in 100.
-const BACKLOG_INTERVAL: u64 = 90_000_000;
-const OWED_AT_MOST: u64 = 10_000_000;
+/// Hogs get a turn after so long at the latest, in nanoseconds, and for so long: a tenth of the time, in small parts.
+/// Of those that made way most have little left to do, and somebody may wait for that.
+const BACKLOG_INTERVAL: u64 = 9_000_000;
+const OWED_AT_MOST: u64 = 1_000_000;
 /// How much it takes from the global queue at once.
 const SHARE: usize = 32;
 
@@ -404,7 +405,7 @@ impl Worker {
     }
 }
 
-/// What those in the backlog are owed at a time, in nanoseconds: a slice, unless that is a long one.
+/// What those in the backlog are owed at a time, in nanoseconds.
 pub(crate) fn owed() -> u64 {
     super::runtime().settings.slice.min(OWED_AT_MOST)
 }

@@ -2,6 +2,7 @@
 //! counts: how long anything takes is the machine's affair.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
@@ -306,6 +307,56 @@ fn high_priority_starves_nobody_by_waiting_for_each_other() {
             *waits.expect("nobody panics").0 += 1;
             changed.notify_all();
         });
+    });
+}
+
+/// Who is woken only to wait again for another fiber interrupts the one that computes now and then, but not each time.
+#[test]
+fn preemptions_that_help_nobody_are_few() {
+    alone_with(&[ONE, ("TIMESTOP_SLICE", "1000000")], || {
+        let rounds = rounds_in(Duration::from_millis(200));
+        let stop = Arc::new(AtomicBool::new(false));
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let stop = stop.clone();
+                timestop::spawn(move || {
+                    let (_sender, receiver) = mpsc::channel::<()>();
+                    while !stop.load(Ordering::Relaxed) {
+                        let _ = receiver.recv_timeout(Duration::from_micros(500));
+                    }
+                })
+            })
+            .collect();
+        let (before, begin) = (preemptions(), Instant::now());
+        timestop::spawn(move || (0..rounds).for_each(|_| work(10))).join().expect("no panic");
+        let (count, time) = (preemptions() - before, begin.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        waiting.into_iter().for_each(|fiber| fiber.join().expect("no panic"));
+        // One in a millisecond is allowed, and twenty in it are asked for.
+        let most = 2 * time.as_millis() + 20;
+        assert!(u128::from(count) <= most, "{count} preemptions in {time:?}");
+    });
+}
+
+/// One that finds something to do each time that it looks lets others run before it looks again.
+#[test]
+fn an_event_loop_gives_others_their_turn() {
+    alone_with(&[ONE, ("TIMESTOP_SLICE", "1000000")], || {
+        let (mut writer, reader) = UnixStream::pair().expect("a pair");
+        writer.write_all(b"never read").expect("there is room");
+        let record = |stream: &UnixStream| libc::pollfd {
+            fd: stream.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let has_run = Arc::new(AtomicBool::new(false));
+        let runs = has_run.clone();
+        let other = timestop::spawn(move || runs.store(true, Ordering::Relaxed));
+        // SAFETY: the kernel writes `revents` of the two.
+        let poll = || unsafe { libc::poll([record(&reader), record(&writer)].as_mut_ptr(), 2, -1) };
+        assert_eq!(poll(), 1);
+        assert!(has_run.load(Ordering::Relaxed), "it was in turn");
+        other.join().expect("no panic");
     });
 }
 
