@@ -18,6 +18,7 @@ BENCHES = {
     "ring": ("workers", "tasks", "count"),
     "mpmc": ("workers", "count"),
     "mutex": ("workers", "count"),
+    "generator": ("workers", "count"),
     "skynet": ("workers", "leaves"),
     "memory_recv": ("workers", "tasks"),
     "memory_sleep": ("workers", "tasks"),

@@ -292,6 +292,27 @@ def http():
         server.serve_forever()
 
 
+def generator(count):
+    """`next` of a generator, which is no thread: as Python has it."""
+
+    def numbers():
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    def run(count):
+        values = numbers()
+        for number in range(count):
+            if next(values) != number:
+                fail("another number was yielded")
+
+    run(count // 10)
+    start = Timed()
+    run(count)
+    start.report_each(count)
+
+
 def main():
     bench, args = parse(sys.argv[1:])
     workers = args.pop("workers")
@@ -304,6 +325,7 @@ def main():
         "ring": ring,
         "mpmc": mpmc,
         "mutex": mutex,
+        "generator": generator,
         "skynet": skynet,
         "memory_recv": lambda tasks: memory(tasks, queue.SimpleQueue().get),
         "memory_sleep": lambda tasks: memory(tasks, lambda: time.sleep(3600)),

@@ -16,6 +16,7 @@ const BENCHES: &[(&str, &[&str])] = &[
     ("ring", &["workers", "tasks", "count"]),
     ("mpmc", &["workers", "count"]),
     ("mutex", &["workers", "count"]),
+    ("select", &["workers", "count"]),
     ("skynet", &["workers", "leaves"]),
     ("memory_recv", &["workers", "tasks"]),
     ("memory_sleep", &["workers", "tasks"]),

@@ -23,6 +23,7 @@ fn main() {
         "multicore" => tasks::multicore(args.count()),
         "pingpong" => channels::pingpong(args.count()),
         "ring" => channels::ring(args.tasks(), args.count()),
+        "select" => channels::select_one(args.count()),
         "mpmc" => channels::mpmc(args.count()),
         "memory_recv" => idle::receivers(args.tasks()),
         "memory_sleep" => idle::sleepers(args.tasks()),

@@ -130,25 +130,24 @@ impl Preparing<'_> {
     /// Looks for it, and installs it if that is in our power.
     fn have(&self, need: &Need) -> Result<Option<String>, Failure> {
         let look = || needs::look_for(self.folder, need, self.interrupt);
+        match self.from_pip(&need.prefer) {
+            Err(Failure::Broken(why)) => {
+                eprintln!("{}: not by {}: {why}", self.folder.name, need.prefer);
+            }
+            other => other?,
+        }
         let missing = match look() {
             Err(Failure::Broken(why)) => why,
             found => return found,
         };
-        let from_pip = needs::packages(&need.install, "pip install");
-        if !from_pip.is_empty() {
-            let _said = Saying::begin(&self.folder.name, &from_pip.join(" "));
-            let packages: Vec<_> = from_pip.into_iter().map(str::to_owned).collect();
-            let installed = Python::make(self.places(), self.interrupt)
-                .and_then(|python| python.install(&packages));
-            match installed {
-                Err(Failure::Interrupted) => return Err(Failure::Interrupted),
-                // If not by this way, then by the next.
-                Err(_) => {}
-                Ok(()) => match look() {
-                    Err(Failure::Broken(_)) => {}
-                    found => return found,
-                },
-            }
+        match self.from_pip(&need.install) {
+            // If not by this way, then by the next.
+            Err(Failure::Broken(_)) => {}
+            other => other?,
+        }
+        match look() {
+            Err(Failure::Broken(_)) => {}
+            found => return found,
         }
         let from_apt = needs::packages(&need.install, "apt-get install");
         if from_apt.is_empty() {
@@ -159,6 +158,17 @@ impl Preparing<'_> {
         }
         self.apt_get(&from_apt)?;
         look()
+    }
+
+    /// Installs what `words` name after `pip install`, if anything.
+    fn from_pip(&self, words: &str) -> Result<(), Failure> {
+        let packages = needs::packages(words, "pip install");
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let _said = Saying::begin(&self.folder.name, &packages.join(" "));
+        let packages: Vec<_> = packages.into_iter().map(str::to_owned).collect();
+        Python::make(self.places(), self.interrupt)?.install(&packages)
     }
 
     fn apt_get(&self, packages: &[&str]) -> Result<(), Failure> {
