@@ -94,6 +94,13 @@ def value(key, text):
     return number
 
 
+def call(bench, args, runs):
+    """Calls what the subject has by that name."""
+    if bench not in runs:
+        stop(2, f"this subject has no bench {bench}")
+    return runs[bench](**args)
+
+
 def one_thread(bench, workers, what):
     """For what has one thread, whatever it is given: only `multicore` goes beyond it."""
     if workers > 1 and bench != "multicore":

@@ -11,7 +11,22 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from common import BODY, BUFFER, Memory, Timed, announce, check_rounds, fail, finish, listen, note, parse, rounds, share
+from common import (
+    BODY,
+    BUFFER,
+    Memory,
+    Timed,
+    announce,
+    call,
+    check_rounds,
+    fail,
+    finish,
+    listen,
+    note,
+    parse,
+    rounds,
+    share,
+)
 from window import SLEEP, SLEEPERS, Window
 
 
@@ -337,7 +352,7 @@ def main():
         "http": http,
     }
     try:
-        runs[bench](**args)
+        call(bench, args, runs)
     except (RuntimeError, OSError) as error:
         # "can't start new thread", for one.
         fail(f"{bench}: {error}")

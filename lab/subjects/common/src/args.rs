@@ -46,6 +46,12 @@ impl Args {
         })
     }
 
+    /// Ends the process with status 2: it is a bench, but none that `system` has.
+    pub fn not_of(&self, system: &str) -> ! {
+        eprintln!("{system} has no bench {}", self.bench);
+        process::exit(2)
+    }
+
     /// The number of a key that the bench has; panics for another.
     pub fn number(&self, key: &str) -> u64 {
         self.values[key].parse().expect("it was read as a number before")

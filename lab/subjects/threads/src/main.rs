@@ -2,7 +2,7 @@
 
 use std::env;
 
-use common::{Args, fail, fail_on_panic, pin_to_cores};
+use common::{Args, fail_on_panic, pin_to_cores};
 
 mod channels;
 mod idle;
@@ -32,6 +32,6 @@ fn main() {
         "blocked" => window::beside_blocked(&args),
         "echo" => servers::echo(),
         "http" => servers::http(),
-        other => fail(&format!("threads have no bench {other}")),
+        _ => args.not_of("threads"),
     }
 }

@@ -179,9 +179,21 @@ impl Preparing<'_> {
             )));
         }
         let _said = Saying::begin(&self.folder.name, &format!("apt-get install {packages}"));
-        let mut command = Command::new("apt-get");
-        command.args(["install", "--yes", "--quiet=2"]).args(packages.split(' '));
-        self.step(command.env("DEBIAN_FRONTEND", "noninteractive"), "apt-get")
+        let apt_get = |arguments: &[&str], more: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.args(arguments).args(more).env("DEBIAN_FRONTEND", "noninteractive");
+            self.step(&mut command, &format!("apt-get {}", arguments[0]))
+        };
+        let packages: Vec<_> = packages.split(' ').collect();
+        let install = || apt_get(&["install", "--yes", "--quiet=2"], &packages);
+        match install() {
+            // A system that was just made, or has not been looked after, knows no packages or old ones.
+            Err(Failure::Broken(_)) => {
+                apt_get(&["update", "--quiet=2"], &[])?;
+                install()
+            }
+            other => other,
+        }
     }
 
     fn build(&self, step: &Step) -> Result<(), Failure> {
