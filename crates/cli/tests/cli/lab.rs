@@ -114,8 +114,8 @@ fn hogs_are_measured_in_their_units() {
         .collect();
     for row in [
         ("hog/1", "timestop", "ms"),
-        ("hog_p50/4", "timestop", "ms"),
-        ("hog_max/4", "timestop", "ms"),
+        ("hog_p50/1", "timestop", "ms"),
+        ("hog_max/1", "timestop", "ms"),
         ("blocked", "timestop", "ms"),
         ("hog_loss", "timestop", "%"),
         ("hog_demo", "timestop", "ms"),

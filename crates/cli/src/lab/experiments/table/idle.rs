@@ -47,7 +47,7 @@ pub(super) static ALL: &[Experiment] = &[
         amount: Amount::Parameter,
         takes: TASK,
         pinned: Pinned::Workers,
-        seconds: (3.5, 1.6),
+        seconds: (3.5, 1.5),
         ..BASE
     },
     Experiment {

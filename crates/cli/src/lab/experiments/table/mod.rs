@@ -90,7 +90,7 @@ const TIMED: Experiment = Experiment {
     metrics: &[lower("value", "ns")],
     amount: Amount::Timed,
     pinned: Pinned::Workers,
-    seconds: (0.55, 0.25),
+    seconds: (0.5, 0.22),
     ..BASE
 };
 
@@ -101,7 +101,7 @@ const SERVED: Experiment = Experiment {
     takes: Takes { descriptors: 1, bytes: 64 << 10 },
     pinned: Pinned::Apart,
     workers: 1,
-    seconds: (1.7, 0.8),
+    seconds: (1.5, 0.6),
     ..BASE
 };
 

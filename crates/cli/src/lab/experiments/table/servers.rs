@@ -67,7 +67,7 @@ pub(super) static ALL: &[Experiment] = &[
         outside: server("http", &[]),
         amount: Amount::Parameter,
         takes: Takes { descriptors: 1, bytes: 64 << 10 },
-        seconds: (4.2, 1.7),
+        seconds: (3.7, 1.4),
         ..ASKED
     },
     Experiment {
@@ -100,7 +100,7 @@ pub(super) static ALL: &[Experiment] = &[
             server: true,
             only: &[],
         }),
-        seconds: (4.0, 1.7),
+        seconds: (3.8, 1.5),
         ..ASKED
     },
     Experiment {
