@@ -130,7 +130,7 @@ impl Preparing<'_> {
     /// Looks for it, and installs it if that is in our power.
     fn have(&self, need: &Need) -> Result<Option<String>, Failure> {
         let look = || needs::look_for(self.folder, need, self.interrupt);
-        match self.from_pip(&need.prefer) {
+        match self.pip_install(&need.prefer) {
             Err(Failure::Broken(why)) => {
                 eprintln!("{}: not by {}: {why}", self.folder.name, need.prefer);
             }
@@ -140,7 +140,7 @@ impl Preparing<'_> {
             Err(Failure::Broken(why)) => why,
             found => return found,
         };
-        match self.from_pip(&need.install) {
+        match self.pip_install(&need.install) {
             // If not by this way, then by the next.
             Err(Failure::Broken(_)) => {}
             other => other?,
@@ -161,7 +161,7 @@ impl Preparing<'_> {
     }
 
     /// Installs what `words` name after `pip install`, if anything.
-    fn from_pip(&self, words: &str) -> Result<(), Failure> {
+    fn pip_install(&self, words: &str) -> Result<(), Failure> {
         let packages = needs::packages(words, "pip install");
         if packages.is_empty() {
             return Ok(());

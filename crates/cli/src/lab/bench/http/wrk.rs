@@ -51,7 +51,9 @@ impl Wrk {
                     Client::connect(server.port).and_then(|mut client| client.get(self.path));
                 asked.map_err(|error| format!("the first request: {error}"))?;
             }
-            seconds => drop(self.run(server.port, seconds, || Ok(()))?),
+            seconds => {
+                self.run(server.port, seconds, || Ok(()))?;
+            }
         }
         let window = Duration::from_secs(self.window.into()).saturating_sub(2 * MARGIN);
         let (told, (cpu, elapsed, threads)) = self.run(server.port, self.window, || {
