@@ -18,6 +18,7 @@ var benches = map[string][]string{
 	"ring":         {"workers", "tasks", "count"},
 	"mpmc":         {"workers", "count"},
 	"mutex":        {"workers", "count"},
+	"select":       {"workers", "count"},
 	"skynet":       {"workers", "leaves"},
 	"memory_recv":  {"workers", "tasks"},
 	"memory_sleep": {"workers", "tasks"},

@@ -95,3 +95,34 @@ func mpmc(count int) {
 	run(count)
 	reportEach(start, count)
 }
+
+// Eight channels, of which one has a message: another one in each round.
+func selectOne(count int) {
+	var channels [8]chan int
+	for index := range channels {
+		channels[index] = make(chan int, 1)
+	}
+	run := func(count int) {
+		for message := 0; message < count; message++ {
+			channels[message%8] <- message
+			var received int
+			select {
+			case received = <-channels[0]:
+			case received = <-channels[1]:
+			case received = <-channels[2]:
+			case received = <-channels[3]:
+			case received = <-channels[4]:
+			case received = <-channels[5]:
+			case received = <-channels[6]:
+			case received = <-channels[7]:
+			}
+			if received != message {
+				fail("another message was selected")
+			}
+		}
+	}
+	run(count / 10)
+	start := time.Now()
+	run(count)
+	reportEach(start, count)
+}

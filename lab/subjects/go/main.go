@@ -33,6 +33,8 @@ func main() {
 		pingpong(a.number("count"))
 	case "ring":
 		ring(a.number("tasks"), a.number("count"))
+	case "select":
+		selectOne(a.number("count"))
 	case "mpmc":
 		mpmc(a.number("count"))
 	case "memory_recv":

@@ -8,6 +8,7 @@ const BENCHES = {
   pingpong: ['workers', 'count'],
   ring: ['workers', 'tasks', 'count'],
   mpmc: ['workers', 'count'],
+  generator: ['workers', 'count'],
   skynet: ['workers', 'leaves'],
   memory_recv: ['workers', 'tasks'],
   memory_sleep: ['workers', 'tasks'],

@@ -52,6 +52,16 @@ function pingpong(count) {
   });
 }
 
+function generator(count) {
+  function* numbers() {
+    for (let i = 0; ; i++) yield i;
+  }
+  return each(count, (count) => {
+    const values = numbers();
+    for (let i = 0; i < count; i++) if (values.next().value !== i) fail('another number was yielded');
+  });
+}
+
 // The token is how many hops are left. The task that it leaves none tells which one it is.
 function ring(tasks, count) {
   const channels = Array.from({ length: tasks }, () => new Channel(1));
@@ -139,6 +149,7 @@ const runs = {
   pingpong: () => pingpong(args.count),
   ring: () => ring(args.tasks, args.count),
   mpmc: () => mpmc(args.count),
+  generator: () => generator(args.count),
   skynet: () => skynet(args.leaves),
   memory_recv: () => {
     const channel = new Channel(1);

@@ -18,6 +18,7 @@ BENCHES = {
     "ring": ("workers", "tasks", "count"),
     "mpmc": ("workers", "count"),
     "mutex": ("workers", "count"),
+    "generator": ("workers", "count"),
     "skynet": ("workers", "leaves"),
     "memory_recv": ("workers", "tasks"),
     "memory_sleep": ("workers", "tasks"),
@@ -91,6 +92,13 @@ def value(key, text):
     if not right:
         stop(2, f"{key}={text}: {key} is {wanted}")
     return number
+
+
+def call(bench, args, runs):
+    """Calls what the subject has by that name."""
+    if bench not in runs:
+        stop(2, f"this subject has no bench {bench}")
+    return runs[bench](**args)
 
 
 def one_thread(bench, workers, what):

@@ -12,6 +12,7 @@ from common import (
     Memory,
     Timed,
     announce,
+    call,
     check_rounds,
     fail,
     finish,
@@ -287,8 +288,8 @@ RUNS = {
 }
 
 
-async def run(bench, args):
-    await RUNS[bench](**args)
+async def measure(bench, args):
+    await call(bench, args, RUNS)
     # From within: the loop would first cancel what still waits.
     finish()
 
@@ -302,9 +303,9 @@ def main():
     if loop == "uvloop":
         import uvloop
 
-        uvloop.run(run(bench, args))
+        uvloop.run(measure(bench, args))
     elif loop == "asyncio":
-        asyncio.run(run(bench, args))
+        asyncio.run(measure(bench, args))
     else:
         fail("which loop? asyncio or uvloop")
 

@@ -20,6 +20,7 @@ from common import (
     Memory,
     Timed,
     announce,
+    call,
     check_rounds,
     fail,
     finish,
@@ -298,7 +299,7 @@ def main():
         "echo": echo,
         "http": http,
     }
-    runs[bench](**args)
+    call(bench, args, runs)
     finish()
 
 

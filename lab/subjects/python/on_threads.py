@@ -11,7 +11,22 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from common import BODY, BUFFER, Memory, Timed, announce, check_rounds, fail, finish, listen, note, parse, rounds, share
+from common import (
+    BODY,
+    BUFFER,
+    Memory,
+    Timed,
+    announce,
+    call,
+    check_rounds,
+    fail,
+    finish,
+    listen,
+    note,
+    parse,
+    rounds,
+    share,
+)
 from window import SLEEP, SLEEPERS, Window
 
 
@@ -292,6 +307,27 @@ def http():
         server.serve_forever()
 
 
+def generator(count):
+    """`next` of a generator, which is no thread: as Python has it."""
+
+    def numbers():
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    def run(count):
+        values = numbers()
+        for number in range(count):
+            if next(values) != number:
+                fail("another number was yielded")
+
+    run(count // 10)
+    start = Timed()
+    run(count)
+    start.report_each(count)
+
+
 def main():
     bench, args = parse(sys.argv[1:])
     workers = args.pop("workers")
@@ -304,6 +340,7 @@ def main():
         "ring": ring,
         "mpmc": mpmc,
         "mutex": mutex,
+        "generator": generator,
         "skynet": skynet,
         "memory_recv": lambda tasks: memory(tasks, queue.SimpleQueue().get),
         "memory_sleep": lambda tasks: memory(tasks, lambda: time.sleep(3600)),
@@ -315,7 +352,7 @@ def main():
         "http": http,
     }
     try:
-        runs[bench](**args)
+        call(bench, args, runs)
     except (RuntimeError, OSError) as error:
         # "can't start new thread", for one.
         fail(f"{bench}: {error}")

@@ -1,3 +1,4 @@
 module server
 
-go 1.19
+// The language and the defaults of a Go with today's timers; older ones build it all the same. No dependency.
+go 1.23

@@ -6,10 +6,11 @@ use std::fs;
 use jiff::{Timestamp, Unit};
 
 use super::bench;
-use super::experiments::{self, EXPERIMENTS, Row, Subject};
+use super::experiments::{self, Row, Subject};
 use super::machine;
 use super::record::{Experiment, Header, Machine, Metric, Record, VERSION, rounded};
-use super::runner::{Cell, Runner};
+use super::runner::Runner;
+use super::turn::Cell;
 
 /// What is about to be measured, and where.
 pub(crate) fn header(rows: &[Row], runner: &Runner) -> Header {
@@ -17,7 +18,7 @@ pub(crate) fn header(rows: &[Row], runner: &Runner) -> Header {
     let words = std::env::args_os().skip(1);
     let typed: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
     let is_chosen = |name: &str| rows.iter().any(|row| row.experiment.name == name);
-    let chosen = EXPERIMENTS.iter().filter(|experiment| is_chosen(experiment.name));
+    let chosen = experiments::experiments().filter(|experiment| is_chosen(experiment.name));
     Header {
         lab: VERSION,
         date: now.round(Unit::Second).unwrap_or(now),

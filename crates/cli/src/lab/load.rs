@@ -23,6 +23,8 @@ const MESSAGE: &[u8; 64] = b"The king sat waiting while a wizard stopped all tim
 const DIGITS: u8 = 3;
 const LONGEST: Duration = Duration::from_secs(60);
 const EVENTS: usize = 1024;
+/// Connections that are opened at a time: no server's backlog is shorter.
+const AT_A_TIME: usize = 64;
 /// As many times its length a window may last until there is an answer.
 const WINDOWS: u32 = 10;
 
@@ -60,7 +62,18 @@ impl Load {
         let told = |error: Errno| format!("load generator: {error}");
         let open = |count| -> Result<Vec<Connection>, String> {
             let length = |at| 16 * (1 + at % 4);
-            (0..count).map(|at| Connection::open(server.port, length(at)).map_err(told)).collect()
+            let mut all: Vec<Connection> = Vec::with_capacity(count);
+            // One by one, each would wait for a turn of the server, which on a busy machine is milliseconds away.
+            while all.len() < count {
+                let begin = all.len();
+                for at in begin..count.min(begin + AT_A_TIME) {
+                    all.push(Connection::open(server.port, length(at)).map_err(told)?);
+                }
+                for connection in &mut all[begin..] {
+                    connection.await_first_echo().map_err(told)?;
+                }
+            }
+            Ok(all)
         };
         let _idle = open(self.idle)?;
         let mut connections = open(self.connections)?;
@@ -92,7 +105,7 @@ impl Load {
 }
 
 impl Connection {
-    /// Connects, and has one message echoed.
+    /// Connects, and sends one message.
     fn open(port: u16, length: usize) -> rustix::io::Result<Self> {
         let socket =
             net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -101,15 +114,20 @@ impl Connection {
         // Reset on close: no TIME_WAIT, so the next run finds free ports.
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
         write(&socket, &MESSAGE[..length])?;
+        Ok(Connection { socket: Some(socket), length, received: 0, sent: Instant::now() })
+    }
+
+    /// Waits until that has come back; from then on nothing that is done with it waits.
+    fn await_first_echo(&mut self) -> rustix::io::Result<()> {
+        let socket = self.socket.as_ref().ok_or(Errno::NOTCONN)?;
         let mut received = 0;
-        while received < length {
-            match read(&socket, &mut [0; MESSAGE.len()])? {
+        while received < self.length {
+            match read(socket, &mut [0; MESSAGE.len()])? {
                 0 => return Err(Errno::CONNRESET),
                 bytes => received += bytes,
             }
         }
-        ioctl_fionbio(&socket, true)?;
-        Ok(Connection { socket: Some(socket), length, received: 0, sent: Instant::now() })
+        ioctl_fionbio(socket, true)
     }
 
     fn send(&mut self, now: Instant) -> rustix::io::Result<()> {

@@ -38,6 +38,7 @@ mod child;
 mod compare;
 mod descent;
 mod describe;
+mod estimate;
 mod experiments;
 mod interrupt;
 mod lab_file;
@@ -57,8 +58,10 @@ mod select;
 mod stats;
 pub(crate) mod subject;
 mod threads;
+mod turn;
 
-use experiments::{Amount, Row};
+use estimate::Estimate;
+use experiments::Row;
 use interrupt::Interrupt;
 use lab_file::LabFile;
 use outside::{Catalogue, Missing};
@@ -115,6 +118,9 @@ pub(crate) struct Args {
     /// Show the benches with their questions, units and subjects
     #[arg(long)]
     list: bool,
+    /// Measure nothing: show what would be run, and how long each row would take
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What the lab does besides measuring.
@@ -154,6 +160,9 @@ pub(crate) fn run(mut args: Args) -> ExitCode {
         Ok(rows) => rows,
         Err(why) => return mistake(why),
     };
+    if args.dry_run {
+        return finish(dry_run(&args, &rows), ExitCode::SUCCESS);
+    }
     if let Some(Err(why)) = args.html.as_deref().map(report::can_write) {
         return mistake(why);
     }
@@ -235,24 +244,35 @@ impl Sinks {
     }
 }
 
+/// How often and how long each cell is run.
+fn runner(args: &Args, rows: &[Row]) -> io::Result<Runner> {
+    let limit = if args.quick { QUICK_LIMIT } else { LIMIT };
+    let limit = args.limit.map_or(limit, Duration::from_secs);
+    let runs = args.runs.unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
+    let mut runner = Runner::new(Interrupt::install()?, runs, limit, !args.subjects.is_empty());
+    runner.look_at(rows);
+    Ok(runner)
+}
+
+fn dry_run(args: &Args, rows: &[Row]) -> io::Result<()> {
+    let estimate = Estimate::of(rows, &runner(args, rows)?);
+    report::estimate(&mut io::stdout().lock(), &estimate)
+}
+
 /// Runs and prints everything: JSON row by row, tables and the page in the end.
 fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
     noise::adopt_orphans();
-    let limit = if args.quick { QUICK_LIMIT } else { LIMIT };
-    let limit = args.limit.map_or(limit, Duration::from_secs);
-    let interrupt = Interrupt::install()?;
-    let runs = args.runs.unwrap_or(if args.quick { QUICK_RUNS } else { RUNS });
-    let mut runner = Runner::new(interrupt, runs, limit, !args.subjects.is_empty());
-    runner.look_at(rows);
+    let runner = runner(args, rows)?;
     let mut file = LabFile { header: describe::header(rows, &runner), records: Vec::new() };
     sinks.line(&file.header)?;
-    let cells = announce(rows, &runner);
-    let progress = Progress::new(cells * runs as usize);
+    let estimate = Estimate::of(rows, &runner);
+    eprintln!("{estimate}");
+    let progress = Progress::new(estimate.cells() * runner.runs as usize);
     let mut failed = 0;
     for row in rows {
         let cells = runner.measure(row, &progress)?;
         failed += cells.iter().filter(|cell| cell.is_failure()).count();
-        let records: Vec<Record> = cells.iter().map(runner::Cell::record).collect();
+        let records: Vec<Record> = cells.iter().map(turn::Cell::record).collect();
         for record in report::sorted(&records) {
             sinks.line(record)?;
         }
@@ -271,33 +291,6 @@ fn measure(args: &Args, rows: &[Row], mut sinks: Sinks) -> io::Result<Outcome> {
         report::table(&mut io::stdout().lock(), &file.records)?;
     }
     Ok(Outcome { failed, interrupted: runner.interrupted() })
-}
-
-/// Says what is to come, and how long it will take: the cells that will be run.
-fn announce(rows: &[Row], runner: &Runner) -> usize {
-    let (mut cells, mut seconds) = (0, 0.0);
-    for row in rows {
-        let run = row.subjects.iter().filter(|&&subject| runner.is_run(row, subject)).count();
-        let (full, quick) = row.experiment.seconds;
-        // Finding out how many rounds fill the time takes about as long as a run.
-        let runs = runner.runs + u32::from(row.experiment.amount == Amount::Timed);
-        cells += run;
-        seconds += f64::from(runs) * run as f64 * if row.quick { quick } else { full };
-    }
-    let runs = match runner.runs {
-        1 => "one run each, so that their spread is unknown".to_owned(),
-        runs => format!("{runs} runs each"),
-    };
-    let time = match (seconds / 60.0).ceil() {
-        minutes if minutes <= 1.0 => "about a minute at most".to_owned(),
-        minutes => format!("about {minutes} minutes"),
-    };
-    let rows = match rows.len() {
-        1 => "1 row".to_owned(),
-        rows => format!("{rows} rows"),
-    };
-    eprintln!("{cells} cells in {rows}, {runs}: {time}");
-    cells
 }
 
 /// A reader that went away (`| head`) is no failure of ours.

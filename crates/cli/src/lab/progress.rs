@@ -46,6 +46,7 @@ impl Progress {
         run: u32,
         runs: u32,
         told: &Result<&Measured, &Failure>,
+        took: Duration,
     ) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
@@ -59,7 +60,7 @@ impl Progress {
             Err(Failure::Interrupted) => "interrupted".to_owned(),
             Err(failure) => format!("failed: {}", failure.why()),
         };
-        eprintln!("{}: {outcome}", label(trial, run, runs));
+        eprintln!("{}: {outcome} ({:.1} s)", label(trial, run, runs), took.as_secs_f64());
     }
 
     pub(crate) fn finish(&self) {

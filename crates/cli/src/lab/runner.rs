@@ -4,61 +4,32 @@
 //! is also when its files are read for the first time. One that fails at its size is tried at a smaller one, and its cell
 //! says so. One that hangs is not run again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::child::{self, Failure};
-use super::experiments::{Amount, Metric, Row, Subject};
+use super::experiments::{Amount, Row, Subject};
 use super::interrupt::Interrupt;
 use super::machine::Room;
 use super::measured::Measured;
-use super::noise::{Accounts, Disturbance, is_spread};
+use super::noise::{Accounts, Disturbance};
 use super::outside::{Readiness, readiness};
 use super::plan::{self, Plan};
 use super::progress::Progress;
 use super::report::number;
-use super::stats::Sample;
 use super::subject::{FIRST, Trial};
+use super::turn::{Cell, Runs, Turn};
 
 /// What rounds have to fill.
-const FULL: Duration = Duration::from_millis(600);
-const QUICK: Duration = Duration::from_millis(100);
+const FULL: Duration = Duration::from_millis(300);
+const QUICK: Duration = Duration::from_millis(60);
 /// A first run that filled this part of it says how many rounds fill all.
 const ENOUGH: f64 = 0.3;
 /// From one attempt to the next: the first says little of what is compiled while it runs.
 const GROWTH: f64 = 1_000.0;
 const MOST: f64 = 2e9;
 const ATTEMPTS: u32 = 6;
-
-/// One metric of one subject in one row: a line of the report.
-#[derive(Debug)]
-pub(crate) struct Cell {
-    pub(crate) row: Row,
-    pub(crate) metric: &'static Metric,
-    pub(crate) subject: Subject,
-    pub(crate) sample: Sample,
-    /// The size, if it is less than the row says.
-    pub(crate) smaller: Option<usize>,
-    pub(crate) noisy: bool,
-    /// Medians of what else the runs told. With the row's value only.
-    pub(crate) also: BTreeMap<String, f64>,
-    pub(crate) note: Option<String>,
-    /// Of the last run that failed, or why there was none.
-    pub(crate) error: Option<String>,
-    /// Nobody asked for this subject by name, so that it is missing is no failure of the lab.
-    pub(crate) is_excused: bool,
-}
-
-impl Cell {
-    pub(crate) fn name(&self) -> String {
-        self.row.metric_name(self.metric)
-    }
-
-    pub(crate) fn is_failure(&self) -> bool {
-        self.sample.len() == 0 && !self.is_excused
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -70,25 +41,6 @@ pub(crate) struct Runner {
     pub(crate) named: bool,
     /// Of each folder of subjects.
     ready: BTreeMap<&'static str, Readiness>,
-}
-
-/// One subject's part in a row.
-#[derive(Debug)]
-struct Turn {
-    trial: Trial,
-    /// None: it is not run.
-    runs: Option<Runs>,
-    is_given_up: bool,
-    is_excused: bool,
-    notes: Vec<String>,
-    error: Option<String>,
-}
-
-/// The runs so far.
-#[derive(Debug, Default)]
-struct Runs {
-    told: Vec<Measured>,
-    disturbance: Disturbance,
 }
 
 /// Ctrl-C came.
@@ -183,6 +135,7 @@ impl Runner {
         progress: &Progress,
     ) -> io::Result<Result<(), Interrupted>> {
         progress.begin(&turn.trial, run, self.runs);
+        let begin = Instant::now();
         let mut told = match run {
             1 => self.settle_rounds(&mut turn.trial)?,
             _ => Ok(()),
@@ -194,7 +147,8 @@ impl Runner {
         if run == 1 {
             told = self.shrink(turn, told)?;
         }
-        progress.end(&turn.trial, run, self.runs, &told.as_ref().map(|(told, _)| told));
+        let outcome = told.as_ref().map(|(told, _)| told);
+        progress.end(&turn.trial, run, self.runs, &outcome, begin.elapsed());
         let runs = turn.runs.as_mut().expect("only what is run has turns");
         match told {
             Err(Failure::Interrupted) => return Ok(Err(Interrupted)),
@@ -276,123 +230,9 @@ fn next_rounds(rounds: f64, took: f64, target: f64) -> f64 {
     (rounds * factor / 1_000.0).ceil().clamp(1.0, MOST / 1_000.0) * 1_000.0
 }
 
-impl Turn {
-    fn into_cells(self, row: &Row) -> Vec<Cell> {
-        let Runs { told, disturbance } = self.runs.unwrap_or_default();
-        if told.is_empty() && self.error.is_none() {
-            return Vec::new();
-        }
-        let full = row.amount().unwrap_or_default();
-        let smaller = self.trial.amount.filter(|amount| *amount < full);
-        let metrics = row.experiment.metrics;
-        let sample = |key: &str| -> Sample {
-            told.iter().filter_map(|told| told.numbers.get(key).copied()).collect()
-        };
-        let keys: BTreeSet<&String> = told.iter().flat_map(|told| told.numbers.keys()).collect();
-        let others =
-            keys.into_iter().filter(|key| metrics.iter().all(|metric| metric.key != **key));
-        let mut also: BTreeMap<String, f64> =
-            others.filter_map(|key| Some((key.clone(), sample(key).median()?))).collect();
-        let mut notes = self.notes;
-        notes.extend(told.iter().find_map(|told| told.note.clone()));
-        notes.extend(disturbance.words());
-        let note = (!notes.is_empty()).then(|| notes.join("; "));
-        // A run that failed failed for all its metrics, but is told of once.
-        let metrics = if told.is_empty() { &metrics[..1] } else { metrics };
-        let cell = |metric: &'static Metric| {
-            let sample = sample(metric.key);
-            let range = sample.median().zip(sample.min()).zip(sample.max());
-            let is_spread = range.is_some_and(|((median, min), max)| is_spread(median, min, max));
-            let unsaid = || format!("it printed no {}", metric.key);
-            Cell {
-                row: row.clone(),
-                metric,
-                subject: self.trial.subject,
-                smaller,
-                noisy: is_spread || disturbance.words().is_some(),
-                also: std::mem::take(&mut also),
-                note: note.clone(),
-                error: self.error.clone().or_else(|| (sample.len() == 0).then(unsaid)),
-                is_excused: self.is_excused,
-                sample,
-            }
-        };
-        metrics.iter().map(cell).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(name: &str) -> Row {
-        Row::all(false).find(|row| row.name() == name).expect("a known row")
-    }
-
-    fn turn(told: Vec<Measured>, error: Option<&str>) -> Turn {
-        Turn {
-            trial: Trial {
-                row: row("echo/64"),
-                subject: Subject::Epoll,
-                amount: None,
-                workers: None,
-            },
-            runs: Some(Runs { told, disturbance: Disturbance::default() }),
-            is_given_up: false,
-            is_excused: false,
-            notes: Vec::new(),
-            error: error.map(str::to_owned),
-        }
-    }
-
-    fn told(rate: f64) -> Measured {
-        let numbers = [("p50", 2.0), ("p99", 3.0), ("cpu", 1.0), ("errors", 0.0)];
-        numbers.into_iter().fold(Measured::new(rate), |told, (key, number)| told.with(key, number))
-    }
-
-    #[test]
-    fn every_metric_is_a_cell_and_the_rest_goes_with_the_first() {
-        let turn = turn(vec![told(1.0), told(3.0), told(2.0)], None);
-        let cells = turn.into_cells(&row("echo/64"));
-        let medians: Vec<_> =
-            cells.iter().map(|cell| (cell.name(), cell.sample.median())).collect();
-        assert_eq!(medians[0], ("echo/64".to_owned(), Some(2.0)));
-        assert_eq!(medians[1], ("echo_p50/64".to_owned(), Some(2.0)));
-        assert_eq!(cells[0].also, BTreeMap::from([("errors".to_owned(), 0.0)]));
-        assert!(cells[1].also.is_empty());
-    }
-
-    #[test]
-    fn a_cell_of_a_smaller_size_says_of_which() {
-        for (amount, smaller) in [(100_000, Some(100_000)), (1_000_000, None)] {
-            let mut turn = turn(vec![Measured::new(1.0)], None);
-            turn.trial.amount = Some(amount);
-            assert_eq!(turn.into_cells(&row("skynet/1000000"))[0].smaller, smaller);
-        }
-    }
-
-    #[test]
-    fn runs_that_lie_apart_are_noisy_by_metric() {
-        let cells = turn(vec![told(1.0), told(3.0)], None).into_cells(&row("echo/64"));
-        let noisy: Vec<_> = cells.iter().map(|cell| cell.noisy).collect();
-        assert_eq!(noisy, [true, false, false, false]);
-    }
-
-    #[test]
-    fn a_metric_that_was_not_printed_is_not_blank() {
-        let cells = turn(vec![Measured::new(1.0)], None).into_cells(&row("echo/64"));
-        assert_eq!(cells[0].error, None);
-        assert_eq!(cells[1].error.as_deref(), Some("it printed no p50"));
-        assert!(cells[1].is_failure());
-    }
-
-    #[test]
-    fn a_subject_that_always_failed_is_one_cell_and_one_never_run_is_none() {
-        let cells = turn(Vec::new(), Some("why")).into_cells(&row("echo/64"));
-        assert_eq!(cells.len(), 1);
-        assert!(cells[0].is_failure());
-        assert!(turn(Vec::new(), None).into_cells(&row("echo/64")).is_empty());
-    }
 
     #[test]
     fn rounds_grow_until_they_fill_the_time() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::experiments::{EXPERIMENTS, Row, Subject};
+use super::experiments::{GROUPS, Row, Subject, experiments};
 use super::outside::{Catalogue, Folder};
 
 /// How alike two names must be for one to be taken for a slip of the other, from 0 to 1.
@@ -14,8 +14,8 @@ pub(crate) fn rows(names: &[String], quick: bool) -> Result<Vec<Row>, String> {
     let all: Vec<Row> = Row::all(quick).collect();
     for name in names {
         if !all.iter().any(|row| is_meant(&all, row, name)) {
-            let known =
-                EXPERIMENTS.iter().map(|e| e.name.to_owned()).chain(all.iter().map(Row::name));
+            let known = experiments().map(|e| e.name.to_owned()).chain(all.iter().map(Row::name));
+            let known = known.chain(GROUPS.iter().map(|group| group.name.to_owned()));
             return Err(unknown("bench", name, known));
         }
     }
@@ -70,8 +70,11 @@ pub(crate) fn folders(
     Ok(if names.is_empty() { catalogue.folders.clone() } else { folders })
 }
 
-/// By its bench's name, by its own, or, where the name is none of these, by the family's.
+/// By its bench's name, by its own, by a group's, or, where the name is none of these, by the family's.
 fn is_meant(all: &[Row], row: &Row, name: &str) -> bool {
+    if let Some(group) = GROUPS.iter().find(|group| group.name == name) {
+        return group.members.contains(&row.experiment.name);
+    }
     let is_named = |row: &Row| row.experiment.name == name || row.name() == name;
     is_named(row) || (is_of_family(row, name) && !all.iter().any(is_named))
 }
@@ -125,6 +128,15 @@ mod tests {
     }
 
     #[test]
+    fn a_group_means_all_that_are_in_it() {
+        let chosen = names(&rows(&owned(&["models"]), false).expect("a known group"));
+        for name in ["generator", "select", "pingpong/1", "ring/2", "mpmc"] {
+            assert!(chosen.iter().any(|chosen| chosen == name), "{chosen:?}");
+        }
+        assert!(!chosen.iter().any(|name| name.starts_with("echo")), "{chosen:?}");
+    }
+
+    #[test]
     fn a_name_given_twice_is_measured_once() {
         let chosen = rows(&owned(&["yield", "yield"]), false).expect("known names");
         assert_eq!(names(&chosen), ["yield"]);
@@ -144,7 +156,7 @@ mod tests {
     fn only_rows_with_the_subject_are_left() {
         let mut all = rows(&[], false).expect("no names");
         subjects(&mut all, &owned(&["plain"]), &Catalogue::default()).expect("a known name");
-        assert_eq!(names(&all), ["python", "hog_python"]);
+        assert_eq!(names(&all), ["hog_python", "python"]);
         let mut chosen = rows(&owned(&["yield"]), false).expect("a known name");
         let none = subjects(&mut chosen, &owned(&["epoll"]), &Catalogue::default());
         assert!(none.is_err_and(|why| why.contains("none of these")));

@@ -16,6 +16,7 @@ const BENCHES: &[(&str, &[&str])] = &[
     ("ring", &["workers", "tasks", "count"]),
     ("mpmc", &["workers", "count"]),
     ("mutex", &["workers", "count"]),
+    ("select", &["workers", "count"]),
     ("skynet", &["workers", "leaves"]),
     ("memory_recv", &["workers", "tasks"]),
     ("memory_sleep", &["workers", "tasks"]),
@@ -43,6 +44,12 @@ impl Args {
             eprintln!("{why}");
             process::exit(2)
         })
+    }
+
+    /// Ends the process with status 2: it is a bench, but none that `system` has.
+    pub fn not_of(&self, system: &str) -> ! {
+        eprintln!("{system} has no bench {}", self.bench);
+        process::exit(2)
     }
 
     /// The number of a key that the bench has; panics for another.

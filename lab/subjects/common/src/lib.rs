@@ -18,7 +18,7 @@ pub use http::{BODY, serve_http};
 pub use memory::{Memory, peak_rss_mib};
 pub use report::{Timed, fail, fail_on_panic, note, report, report_timers};
 pub use server::{BUFFER, announce, listen, make_room};
-pub use window::{Held, Lateness, SLEEP, SLEEPERS, Window, write_late};
+pub use window::{Holder, Lateness, SLEEP, SLEEPERS, Window, hogs, report_late, stuck};
 
 /// How many of `total` are the part of task `index`, of `tasks` in all: what does not divide goes to the first ones.
 pub fn share(total: u64, tasks: u64, index: u64) -> u64 {

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
+use crate::args::Args;
 use crate::cpu::Lcg;
+use crate::report::{fail, report};
 
 /// How many sleep.
 pub const SLEEPERS: usize = 100;
@@ -93,8 +95,41 @@ impl Lateness {
     }
 }
 
+/// What holds up the others, once it is run: an OS thread, a coroutine, a task.
+pub type Holder = Box<dyn FnOnce() + Send>;
+
+/// A window, and as many hogs for it as the bench asks for.
+pub fn hogs(args: &Args) -> (Arc<Window>, Vec<Holder>) {
+    let window = Window::open(args.secs(), || {});
+    let hog = |_| -> Holder {
+        let window = window.clone();
+        Box::new(move || window.hog())
+    };
+    let hogs = (0..args.number("hogs")).map(hog).collect();
+    (window, hogs)
+}
+
+/// A window, and as many for it that are blocked until it is over as the bench asks for.
+pub fn stuck(args: &Args) -> (Arc<Window>, Vec<Holder>) {
+    let (held, others) =
+        Held::new(args.number("stuck")).unwrap_or_else(|error| fail(&format!("no file: {error}")));
+    let window = Window::open(args.secs(), || drop(held));
+    let wait_for = |file: File| -> Holder {
+        Box::new(move || file.lock().expect("it is unlocked when the window is over"))
+    };
+    (window, others.into_iter().map(wait_for).collect())
+}
+
+/// Writes what all sleepers tell where the lab reads it, and ends the run's report.
+pub fn report_late(args: &Args, all: impl IntoIterator<Item = Vec<u64>>) {
+    if let Err(error) = write_late(args.late(), all) {
+        fail(&format!("{}: {error}", args.late()));
+    }
+    report(&[("value", 0.0)]);
+}
+
 /// Writes all latenesses, a line each.
-pub fn write_late(path: &str, all: impl IntoIterator<Item = Vec<u64>>) -> io::Result<()> {
+fn write_late(path: &str, all: impl IntoIterator<Item = Vec<u64>>) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     for micros in all.into_iter().flatten() {
         writeln!(file, "{micros}")?;
@@ -104,11 +139,11 @@ pub fn write_late(path: &str, all: impl IntoIterator<Item = Vec<u64>>) -> io::Re
 
 /// A file that is locked (`flock`) until this is dropped.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "open, and with that locked")] File);
+struct Held(#[expect(dead_code, reason = "open, and with that locked")] File);
 
 impl Held {
     /// Locks a file, and opens it `others` times more: whoever locks one of those waits.
-    pub fn new(others: u64) -> io::Result<(Held, Vec<File>)> {
+    fn new(others: u64) -> io::Result<(Held, Vec<File>)> {
         let path = env::temp_dir().join(format!("lab-held-{}", process::id()));
         let open = || OpenOptions::new().create(true).append(true).open(&path);
         let held = open()?;

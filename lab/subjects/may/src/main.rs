@@ -5,7 +5,7 @@
 
 use std::{env, process};
 
-use common::{Args, fail, fail_on_panic};
+use common::{Args, fail_on_panic};
 use may::go;
 
 mod channels;
@@ -41,6 +41,6 @@ fn bench(args: &Args) {
         "blocked" => window::beside_blocked(args),
         "echo" => servers::echo(),
         "http" => servers::http(),
-        other => fail(&format!("may has no bench {other}")),
+        _ => args.not_of("may"),
     }
 }

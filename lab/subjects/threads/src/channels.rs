@@ -4,6 +4,7 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
 use common::{Timed, fail, share};
+use crossbeam_channel::select;
 
 /// There and back.
 pub(crate) fn pingpong(count: u64) {
@@ -85,6 +86,34 @@ pub(crate) fn mpmc(count: u64) {
         });
         if received != count {
             fail("a message was lost");
+        }
+    };
+    run(count / 10);
+    let start = Timed::start();
+    run(count);
+    start.report_each(count);
+}
+
+/// Eight channels, of which one has a message: another one in each round.
+pub(crate) fn select_one(count: u64) {
+    let channels: [_; 8] = std::array::from_fn(|_| crossbeam_channel::bounded::<u64>(1));
+    let [r0, r1, r2, r3, r4, r5, r6, r7] = channels.each_ref().map(|(_, receiver)| receiver);
+    let run = |count| {
+        for message in 0..count {
+            channels[(message % 8) as usize].0.send(message).expect("there is room");
+            let received = select! {
+                recv(r0) -> received => received,
+                recv(r1) -> received => received,
+                recv(r2) -> received => received,
+                recv(r3) -> received => received,
+                recv(r4) -> received => received,
+                recv(r5) -> received => received,
+                recv(r6) -> received => received,
+                recv(r7) -> received => received,
+            };
+            if received != Ok(message) {
+                fail("another message was selected");
+            }
         }
     };
     run(count / 10);

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use common::{Args, fail, fail_on_panic, pin_to_cores};
+use common::{Args, fail_on_panic, pin_to_cores};
 
 mod channels;
 mod idle;
@@ -23,6 +23,7 @@ fn main() {
         "multicore" => tasks::multicore(args.count()),
         "pingpong" => channels::pingpong(args.count()),
         "ring" => channels::ring(args.tasks(), args.count()),
+        "select" => channels::select_one(args.count()),
         "mpmc" => channels::mpmc(args.count()),
         "memory_recv" => idle::receivers(args.tasks()),
         "memory_sleep" => idle::sleepers(args.tasks()),
@@ -31,6 +32,6 @@ fn main() {
         "blocked" => window::beside_blocked(&args),
         "echo" => servers::echo(),
         "http" => servers::http(),
-        other => fail(&format!("threads have no bench {other}")),
+        _ => args.not_of("threads"),
     }
 }

@@ -1,35 +1,19 @@
 //! Threads that sleep beside others that compute or are blocked.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::thread;
 
-use common::{Args, Held, SLEEP, SLEEPERS, Window, fail, report, write_late};
+use common::{Args, Holder, SLEEP, SLEEPERS, Window, hogs, report_late, stuck};
 
 pub(crate) fn beside_hogs(args: &Args) {
-    let window = Window::open(args.secs(), || {});
-    let hogs = (0..args.number("hogs"))
-        .map(|_| {
-            let window = window.clone();
-            move || window.hog()
-        })
-        .collect();
-    measure(args, &window, hogs);
+    measure(args, hogs(args));
 }
 
 pub(crate) fn beside_blocked(args: &Args) {
-    let (held, others) =
-        Held::new(args.number("stuck")).unwrap_or_else(|error| fail(&format!("no file: {error}")));
-    let window = Window::open(args.secs(), || drop(held));
-    let stuck = others.into_iter().map(|file| move || wait_for(file)).collect();
-    measure(args, &window, stuck);
+    measure(args, stuck(args));
 }
 
-fn wait_for(file: File) {
-    file.lock().expect("it is unlocked when the window is over");
-}
-
-fn measure(args: &Args, window: &Arc<Window>, others: Vec<impl FnOnce() + Send + 'static>) {
+fn measure(args: &Args, (window, others): (Arc<Window>, Vec<Holder>)) {
     let sleepers: Vec<_> = (0..SLEEPERS)
         .map(|_| {
             let mut lateness = window.lateness();
@@ -50,8 +34,5 @@ fn measure(args: &Args, window: &Arc<Window>, others: Vec<impl FnOnce() + Send +
         });
     }
     let all = sleepers.into_iter().map(|sleeper| sleeper.join().expect("it only sleeps"));
-    if let Err(error) = write_late(args.late(), all) {
-        fail(&format!("{}: {error}", args.late()));
-    }
-    report(&[("value", 0.0)]);
+    report_late(args, all);
 }

@@ -98,3 +98,32 @@ pub(crate) async fn mpmc(count: u64) {
     run(count).await;
     start.report_each(count);
 }
+
+/// Eight channels, of which one has a message: another one in each round.
+pub(crate) async fn select_one(count: u64) {
+    async fn run(count: u64, channels: &mut [(mpsc::Sender<u64>, mpsc::Receiver<u64>); 8]) {
+        for message in 0..count {
+            channels[(message % 8) as usize].0.try_send(message).expect("there is room");
+            let [r0, r1, r2, r3, r4, r5, r6, r7] =
+                channels.each_mut().map(|(_, receiver)| receiver);
+            let received = tokio::select! {
+                received = r0.recv() => received,
+                received = r1.recv() => received,
+                received = r2.recv() => received,
+                received = r3.recv() => received,
+                received = r4.recv() => received,
+                received = r5.recv() => received,
+                received = r6.recv() => received,
+                received = r7.recv() => received,
+            };
+            if received != Some(message) {
+                fail("another message was selected");
+            }
+        }
+    }
+    let mut channels = std::array::from_fn(|_| mpsc::channel(1));
+    run(count / 10, &mut channels).await;
+    let start = Timed::start();
+    run(count, &mut channels).await;
+    start.report_each(count);
+}

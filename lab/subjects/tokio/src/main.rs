@@ -44,6 +44,7 @@ async fn bench(args: Args) {
         "multicore" => tasks::multicore(args.workers(), args.count()).await,
         "pingpong" => channels::pingpong(args.count()).await,
         "ring" => channels::ring(args.tasks(), args.count()).await,
+        "select" => channels::select_one(args.count()).await,
         "mpmc" => channels::mpmc(args.count()).await,
         "memory_recv" => idle::receivers(args.tasks()).await,
         "memory_sleep" => idle::sleepers(args.tasks()).await,
@@ -52,6 +53,6 @@ async fn bench(args: Args) {
         "blocked" => window::beside_blocked(&args).await,
         "echo" => servers::echo().await,
         "http" => servers::http().await,
-        other => fail(&format!("tokio has no bench {other}")),
+        _ => args.not_of("tokio"),
     }
 }

@@ -3,36 +3,18 @@
 
 use std::sync::Arc;
 
-use common::{Args, Held, SLEEP, SLEEPERS, Window, fail, report, write_late};
+use common::{Args, Holder, SLEEP, SLEEPERS, Window, hogs, report_late, stuck};
 use tokio::time::sleep;
 
 pub(crate) async fn beside_hogs(args: &Args) {
-    let window = Window::open(args.secs(), || {});
-    let hogs = (0..args.number("hogs"))
-        .map(|_| {
-            let window = window.clone();
-            async move { window.hog() }
-        })
-        .collect();
-    measure(args, &window, hogs).await;
+    measure(args, hogs(args)).await;
 }
 
 pub(crate) async fn beside_blocked(args: &Args) {
-    let (held, others) =
-        Held::new(args.number("stuck")).unwrap_or_else(|error| fail(&format!("no file: {error}")));
-    let window = Window::open(args.secs(), || drop(held));
-    let stuck = others
-        .into_iter()
-        .map(|file| async move { file.lock().expect("it is unlocked when the window is over") })
-        .collect();
-    measure(args, &window, stuck).await;
+    measure(args, stuck(args)).await;
 }
 
-async fn measure(
-    args: &Args,
-    window: &Arc<Window>,
-    others: Vec<impl Future<Output = ()> + Send + 'static>,
-) {
+async fn measure(args: &Args, (window, others): (Arc<Window>, Vec<Holder>)) {
     let sleepers: Vec<_> = (0..SLEEPERS)
         .map(|_| {
             let mut lateness = window.lateness();
@@ -49,15 +31,12 @@ async fn measure(
         let window = window.clone();
         tokio::spawn(async move {
             sleep(window.before_begin()).await;
-            other.await;
+            other();
         });
     }
     let mut all = Vec::new();
     for sleeper in sleepers {
         all.push(sleeper.await.expect("it only sleeps"));
     }
-    if let Err(error) = write_late(args.late(), all) {
-        fail(&format!("{}: {error}", args.late()));
-    }
-    report(&[("value", 0.0)]);
+    report_late(args, all);
 }

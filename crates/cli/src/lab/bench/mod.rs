@@ -21,6 +21,7 @@ pub(super) mod mutex;
 pub(super) mod pingpong;
 pub(super) mod python;
 pub(super) mod ring;
+pub(super) mod select;
 pub(super) mod skynet;
 mod sleepers;
 pub(super) mod spawn;

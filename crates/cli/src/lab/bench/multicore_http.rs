@@ -9,6 +9,7 @@ use crate::lab::measured::Measured;
 use crate::lab::subject::Trial;
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    let load = Wrk { connections: 16, path: "/spin?ms=2", warm_up: 1, window: trial.pick(3, 1) };
+    let (warm_up, window) = trial.pick((1, 2), (0, 1));
+    let load = Wrk { connections: 16, path: "/spin?ms=2", warm_up, window };
     with_server(trial, |server| load.put_on(server))
 }

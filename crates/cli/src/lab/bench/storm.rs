@@ -44,7 +44,7 @@ struct Storm {
 }
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    let (warm_up, window) = trial.pick((300, 1_500), (150, 350));
+    let (warm_up, window) = trial.pick((200, 1_000), (100, 300));
     let (warm_up, window) = (Duration::from_millis(warm_up), Duration::from_millis(window));
     with_server(trial, |server| Storm::begin(server.port)?.measure(server, warm_up, window))
 }

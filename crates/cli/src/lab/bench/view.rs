@@ -22,8 +22,8 @@ const OTHERS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    let spin = format!("/spin?ms={}", trial.pick(2_000, 300));
-    let warm_up = Duration::from_millis(trial.pick(1_000, 200));
+    let spin = format!("/spin?ms={}", trial.pick(1_000, 300));
+    let warm_up = Duration::from_millis(trial.pick(500, 200));
     with_server(trial, |server| {
         let crowd = Crowd { port: server.port, spin: &spin, spinners: trial.parameter(), warm_up };
         timestop::Config::new().workers(1).run(|| crowd.ask())

@@ -17,12 +17,14 @@
 //! no figure to be level with. What only one file has is told of and counts for nothing: a lab of two rows compares
 //! with a lab of all.
 
+use crate::lab::noise::SPREAD;
 use crate::lab::record::Record;
 
 /// What is no change whatever the spread, in parts of the smaller median.
 const FLOOR: f64 = 0.05;
-/// The floor where there are too few runs to have a spread.
-const FLOOR_OF_FEW: f64 = 0.25;
+/// The floor where there are too few runs to have a spread: they may lie as far apart as runs that nobody calls noisy, and
+/// differ by the floor besides.
+const FLOOR_OF_FEW: f64 = SPREAD + FLOOR;
 /// From how many runs on there is a spread.
 const ENOUGH: usize = 3;
 
@@ -130,7 +132,11 @@ impl<'a> Pair<'a> {
         }
         let few = old.runs.min(new.runs);
         if few < ENOUGH {
-            return format!("{few} run{}: counts from 25 % on", if few == 1 { "" } else { "s" });
+            return format!(
+                "{few} run{}: counts from {:.0} % on",
+                if few == 1 { "" } else { "s" },
+                FLOOR_OF_FEW * 100.0
+            );
         }
         String::new()
     }

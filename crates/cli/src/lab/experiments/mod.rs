@@ -14,7 +14,7 @@ use super::subject::Trial;
 
 mod table;
 
-pub(crate) use table::EXPERIMENTS;
+pub(crate) use table::{GROUPS, experiments};
 
 /// What is measured: a way to write the same program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,7 +146,7 @@ pub(crate) enum Key {
     /// How many cores it has.
     Workers,
     Amount,
-    /// A window.
+    /// A window, in milliseconds; it is told in seconds.
     Seconds {
         full: u64,
         quick: u64,
@@ -198,7 +198,7 @@ pub(crate) struct Row {
 impl Row {
     /// Every row there is, in the order of the table, with the subjects of this binary.
     pub(crate) fn all(quick: bool) -> impl Iterator<Item = Row> {
-        EXPERIMENTS.iter().flat_map(move |experiment| {
+        experiments().flat_map(move |experiment| {
             let scales = quick && experiment.parameter.is_some_and(|p| p.scales);
             let is_run = move |value| !quick || !experiment.full_only.contains(&value);
             let variants = experiment.variants.iter().filter(move |(value, _)| is_run(*value));
@@ -293,8 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_of_experiments_and_are_called_like_none() {
+        let names: BTreeSet<_> = experiments().map(|experiment| experiment.name).collect();
+        for group in GROUPS {
+            assert!(!names.contains(group.name), "{}", group.name);
+            assert!(group.members.iter().all(|member| names.contains(member)), "{group:?}");
+        }
+    }
+
+    #[test]
     fn the_first_metric_is_the_value() {
-        for experiment in EXPERIMENTS {
+        for experiment in experiments() {
             assert_eq!(experiment.metrics[0].key, "value", "{}", experiment.name);
         }
     }
@@ -312,7 +321,7 @@ mod tests {
     #[test]
     fn what_is_timed_is_told_in_nanoseconds() {
         // The runner takes the value times the amount for the time of the run.
-        for experiment in EXPERIMENTS.iter().filter(|e| e.amount == Amount::Timed) {
+        for experiment in experiments().filter(|e| e.amount == Amount::Timed) {
             assert_eq!(experiment.metrics[0].unit, "ns", "{}", experiment.name);
         }
     }

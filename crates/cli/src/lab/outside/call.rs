@@ -40,7 +40,7 @@ pub(in crate::lab) fn become_it(trial: &Trial, program: &Program, given: &Given)
             Key::Parameter => trial.parameter().to_string(),
             Key::Workers => trial.workers().to_string(),
             Key::Amount => trial.amount().to_string(),
-            Key::Seconds { full, quick } => trial.pick(*full, *quick).to_string(),
+            Key::Seconds { full, quick } => (trial.pick(*full, *quick) as f64 / 1e3).to_string(),
             Key::Late => match &given.late {
                 Some(file) => file.clone(),
                 None => return "--late names the file that latenesses are written to".to_owned(),
@@ -61,7 +61,7 @@ pub(in crate::lab) fn measure(trial: &Trial, call: &Call) -> Result<Measured, St
     let told = |error: std::io::Error| error.to_string();
     let mut command = trial.command(true).map_err(told)?;
     let window = call.keys.iter().find_map(|(_, key)| match key {
-        Key::Seconds { full, quick } => Some(Duration::from_secs(trial.pick(*full, *quick))),
+        Key::Seconds { full, quick } => Some(Duration::from_millis(trial.pick(*full, *quick))),
         _ => None,
     });
     let Some(window) = window else { return run(&mut command) };

@@ -13,6 +13,9 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
+    /// Files and folders beside this one that it is built from as well.
+    #[serde(default)]
+    pub(super) shares: Vec<String>,
     #[serde(default)]
     pub(super) needs: Vec<Need>,
     #[serde(default)]
@@ -28,6 +31,10 @@ pub(super) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(super) struct Need {
     pub(super) command: Vec<String>,
+    /// What is installed before anything is looked for, `pip install` of pinned packages: newer than what systems have.
+    /// If that fails, what there is will do.
+    #[serde(default)]
+    pub(super) prefer: String,
     /// For people. What it says of `pip install` and `apt-get install` is also what `prepare` does.
     pub(super) install: String,
 }

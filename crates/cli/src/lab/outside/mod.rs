@@ -155,6 +155,15 @@ impl Catalogue {
 impl Folder {
     fn read(path: PathBuf, places: &Places) -> Result<Self, String> {
         let manifest = Manifest::read(&path.join("subject.toml"))?;
+        if let Some(missing) =
+            manifest.shares.iter().find(|name| !places.subjects.join(name).exists())
+        {
+            return Err(format!(
+                "{}/subject.toml: `shares` names {missing}, which is not in {}",
+                path.display(),
+                places.subjects.display()
+            ));
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let build = places.built.join(&name);
         Ok(Folder { name, path, build, manifest, places: places.clone() })
@@ -199,7 +208,7 @@ impl Folder {
 
     /// Does it use the virtual environment?
     fn uses_python(&self) -> bool {
-        let Manifest { needs, python, build, subjects } = &self.manifest;
+        let Manifest { needs, python, build, subjects, .. } = &self.manifest;
         let commands = needs.iter().map(|need| &need.command);
         let commands = commands.chain(build.iter().map(|step| &step.command));
         let mut words = commands.chain(subjects.iter().map(|spec| &spec.run)).flatten();

@@ -130,25 +130,24 @@ impl Preparing<'_> {
     /// Looks for it, and installs it if that is in our power.
     fn have(&self, need: &Need) -> Result<Option<String>, Failure> {
         let look = || needs::look_for(self.folder, need, self.interrupt);
+        match self.pip_install(&need.prefer) {
+            Err(Failure::Broken(why)) => {
+                eprintln!("{}: not by {}: {why}", self.folder.name, need.prefer);
+            }
+            other => other?,
+        }
         let missing = match look() {
             Err(Failure::Broken(why)) => why,
             found => return found,
         };
-        let from_pip = needs::packages(&need.install, "pip install");
-        if !from_pip.is_empty() {
-            let _said = Saying::begin(&self.folder.name, &from_pip.join(" "));
-            let packages: Vec<_> = from_pip.into_iter().map(str::to_owned).collect();
-            let installed = Python::make(self.places(), self.interrupt)
-                .and_then(|python| python.install(&packages));
-            match installed {
-                Err(Failure::Interrupted) => return Err(Failure::Interrupted),
-                // If not by this way, then by the next.
-                Err(_) => {}
-                Ok(()) => match look() {
-                    Err(Failure::Broken(_)) => {}
-                    found => return found,
-                },
-            }
+        match self.pip_install(&need.install) {
+            // If not by this way, then by the next.
+            Err(Failure::Broken(_)) => {}
+            other => other?,
+        }
+        match look() {
+            Err(Failure::Broken(_)) => {}
+            found => return found,
         }
         let from_apt = needs::packages(&need.install, "apt-get install");
         if from_apt.is_empty() {
@@ -161,6 +160,17 @@ impl Preparing<'_> {
         look()
     }
 
+    /// Installs what `words` name after `pip install`, if anything.
+    fn pip_install(&self, words: &str) -> Result<(), Failure> {
+        let packages = needs::packages(words, "pip install");
+        if packages.is_empty() {
+            return Ok(());
+        }
+        let _said = Saying::begin(&self.folder.name, &packages.join(" "));
+        let packages: Vec<_> = packages.into_iter().map(str::to_owned).collect();
+        Python::make(self.places(), self.interrupt)?.install(&packages)
+    }
+
     fn apt_get(&self, packages: &[&str]) -> Result<(), Failure> {
         let packages = packages.join(" ");
         if !rustix::process::geteuid().is_root() {
@@ -169,9 +179,21 @@ impl Preparing<'_> {
             )));
         }
         let _said = Saying::begin(&self.folder.name, &format!("apt-get install {packages}"));
-        let mut command = Command::new("apt-get");
-        command.args(["install", "--yes", "--quiet=2"]).args(packages.split(' '));
-        self.step(command.env("DEBIAN_FRONTEND", "noninteractive"), "apt-get")
+        let apt_get = |arguments: &[&str], more: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.args(arguments).args(more).env("DEBIAN_FRONTEND", "noninteractive");
+            self.step(&mut command, &format!("apt-get {}", arguments[0]))
+        };
+        let packages: Vec<_> = packages.split(' ').collect();
+        let install = || apt_get(&["install", "--yes", "--quiet=2"], &packages);
+        match install() {
+            // A system that was just made, or has not been looked after, knows no packages or old ones.
+            Err(Failure::Broken(_)) => {
+                apt_get(&["update", "--quiet=2"], &[])?;
+                install()
+            }
+            other => other,
+        }
     }
 
     fn build(&self, step: &Step) -> Result<(), Failure> {

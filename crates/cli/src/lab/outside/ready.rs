@@ -41,7 +41,7 @@ pub(crate) fn readiness(folder: &Folder, name: &str, interrupt: &Interrupt) -> R
         };
     };
     let built = metadata.modified().ok();
-    match (built, newest(&folder.path), serde_json::from_slice(&text)) {
+    match (built, newest_of_all(folder), serde_json::from_slice(&text)) {
         (Some(built), Ok(changed), Ok(Stamp { version })) if changed <= built => {
             Readiness::Ready { version }
         }
@@ -70,6 +70,20 @@ fn stamp(folder: &Folder) -> Option<PathBuf> {
 
 fn path(folder: &Folder) -> PathBuf {
     folder.build.join("ready.json")
+}
+
+/// When the last change was made to what it is built from.
+fn newest_of_all(folder: &Folder) -> io::Result<SystemTime> {
+    let shared = folder.manifest.shares.iter().map(|name| folder.places.subjects.join(name));
+    let mut all = newest(&folder.path)?;
+    for path in shared {
+        let changed = match path.is_dir() {
+            true => newest(&path)?,
+            false => fs::metadata(&path)?.modified()?,
+        };
+        all = all.max(changed);
+    }
+    Ok(all)
 }
 
 /// When the last change was made below `folder`. What tools leave in hidden folders does not count.

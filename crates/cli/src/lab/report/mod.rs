@@ -26,7 +26,7 @@ mod verdict;
 
 pub(crate) use markdown::tables as markdown;
 pub(crate) use number::number;
-pub(crate) use terminal::{list, plain_table, range, sorted, table};
+pub(crate) use terminal::{estimate, list, plain_table, range, sorted, table};
 
 use super::USAGE;
 use super::lab_file::LabFile;

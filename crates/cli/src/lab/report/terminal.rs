@@ -9,7 +9,8 @@ use comfy_table::{
 use rustix::termios::tcgetwinsize;
 
 use super::number::number;
-use crate::lab::experiments::{EXPERIMENTS, Metric, Row, subjects_of};
+use crate::lab::estimate::Estimate;
+use crate::lab::experiments::{Metric, Row, experiments, subjects_of};
 use crate::lab::outside::Catalogue;
 use crate::lab::record::Record;
 
@@ -75,12 +76,29 @@ pub(crate) fn remarks(record: &Record) -> String {
     remarks.collect::<Vec<_>>().join("; ")
 }
 
+/// What would be run, and how long it would take.
+pub(crate) fn estimate(out: &mut impl Write, estimate: &Estimate) -> io::Result<()> {
+    let mut table = plain_table(["row", "cells", "runs each", "s a run", "s"]);
+    for row in &estimate.rows {
+        let time = row.time().as_secs_f64();
+        let numbers = [
+            row.cells.to_string(),
+            row.runs.to_string(),
+            format!("{:.2}", row.each.as_secs_f64()),
+            format!("{time:.0}"),
+        ];
+        let numbers = numbers.map(|number| Field::new(number).set_alignment(CellAlignment::Right));
+        table.add_row([Field::new(&row.name)].into_iter().chain(numbers));
+    }
+    writeln!(out, "{table}\n\n{estimate}")
+}
+
 /// What can be measured, and by whom.
 pub(crate) fn list(quick: bool, catalogue: &Catalogue) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut table = plain_table(["bench", "question", "unit", "subjects", "rows"]);
     let mut all = BTreeSet::new();
-    for experiment in EXPERIMENTS {
+    for experiment in experiments() {
         let rows = Row::all(quick).filter(|row| row.experiment.name == experiment.name);
         let subjects = subjects_of(experiment, catalogue);
         all.extend(subjects.iter().copied());

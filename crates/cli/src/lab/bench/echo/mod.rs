@@ -29,7 +29,7 @@ const BUSY: usize = 100;
 
 /// How long to warm up and to measure.
 pub(super) fn load(trial: &Trial, connections: usize) -> Load {
-    let (warm_up, window) = trial.pick((300, 1_500), (150, 350));
+    let (warm_up, window) = trial.pick((200, 1_000), (100, 300));
     Load {
         connections,
         idle: 0,
@@ -41,6 +41,15 @@ pub(super) fn load(trial: &Trial, connections: usize) -> Load {
 /// Every connection is busy.
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
     let load = load(trial, trial.parameter());
+    with_server(trial, |server| load.put_on(server))
+}
+
+/// Few enough for each to be answered before the next message: what is measured is the server's way, not its queue.
+const OF_STYLES: usize = 64;
+
+/// As many as there need be to keep the server busy.
+pub(in crate::lab) fn styles(trial: &Trial) -> Result<Measured, String> {
+    let load = load(trial, OF_STYLES);
     with_server(trial, |server| load.put_on(server))
 }
 

@@ -39,7 +39,7 @@ pub(in crate::lab) fn beside_blocked(trial: &Trial) -> Result<Measured, String> 
 }
 
 fn measure(trial: &Trial, holders: usize, hold: Hold) -> Result<Measured, String> {
-    let (warm_up, window) = trial.pick((500, 2_000), (100, 500));
+    let (warm_up, window) = trial.pick((300, 1_500), (100, 500));
     let (warm_up, window) = (Duration::from_millis(warm_up), Duration::from_millis(window));
     on(trial.subject, Beside { hold, holders, warm_up, window })?
 }

@@ -14,7 +14,11 @@ pub(in crate::lab) mod wrk;
 use wrk::Wrk;
 
 pub(in crate::lab) fn measure(trial: &Trial) -> Result<Measured, String> {
-    let load =
-        Wrk { connections: trial.parameter(), path: "/", warm_up: 1, window: trial.pick(3, 1) };
+    let load = Wrk {
+        connections: trial.parameter(),
+        path: "/",
+        warm_up: trial.pick(1, 0),
+        window: trial.pick(2, 1),
+    };
     with_server(trial, |server| load.put_on(server))
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use super::client::Client;
 use crate::lab::child::Server;
 use crate::lab::descent;
 use crate::lab::measured::Measured;
@@ -35,6 +36,7 @@ const MARGIN: Duration = Duration::from_millis(250);
 pub(in crate::lab::bench) struct Wrk {
     pub(in crate::lab::bench) connections: usize,
     pub(in crate::lab::bench) path: &'static str,
+    /// None: a single request.
     pub(in crate::lab::bench) warm_up: u32,
     pub(in crate::lab::bench) window: u32,
 }
@@ -42,7 +44,17 @@ pub(in crate::lab::bench) struct Wrk {
 impl Wrk {
     /// Puts it on `server`: requests a second, latencies, the server's CPU time a request, and what went wrong.
     pub(in crate::lab::bench) fn put_on(self, server: &Server) -> Result<Measured, String> {
-        self.run(server.port, self.warm_up, || Ok(()))?;
+        match self.warm_up {
+            // What is done once, at the first request, is not to be measured, however short the time is.
+            0 => {
+                let asked =
+                    Client::connect(server.port).and_then(|mut client| client.get(self.path));
+                asked.map_err(|error| format!("the first request: {error}"))?;
+            }
+            seconds => {
+                self.run(server.port, seconds, || Ok(()))?;
+            }
+        }
         let window = Duration::from_secs(self.window.into()).saturating_sub(2 * MARGIN);
         let (told, (cpu, elapsed, threads)) = self.run(server.port, self.window, || {
             thread::sleep(MARGIN);
