@@ -17,6 +17,7 @@
 //! ```
 //! use std::io::Read;
 //! use std::os::unix::net::UnixStream;
+//! use std::rc::Rc;
 //! use std::time::Duration;
 //! use timestop::reactor::{Deferred, EventLoop, Failure};
 //!
@@ -25,12 +26,13 @@
 //!
 //! // A Deferred and what fires it.
 //! let (trigger, line) = Deferred::<Vec<u8>>::new();
-//! let (mut ours, theirs) = UnixStream::pair()?;
-//! let this = event_loop.clone();
-//! event_loop.add_reader(&ours.try_clone()?, move || {
+//! let (ours, theirs) = UnixStream::pair()?;
+//! let ours = Rc::new(ours);
+//! let (this, mine) = (event_loop.clone(), Rc::clone(&ours));
+//! event_loop.add_reader(&ours, move || {
 //!     let mut buffer = [0; 64];
-//!     let count = ours.read(&mut buffer).expect("the loop says that there is something");
-//!     this.remove_reader(&ours);
+//!     let count = (&*mine).read(&mut buffer).expect("the loop says that there is something");
+//!     this.remove_reader(&mine);
 //!     trigger.callback(buffer[..count].to_vec()).expect("it fires once");
 //! })?;
 //! let length = line
