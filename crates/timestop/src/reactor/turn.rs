@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use std::{io, process};
 
 use super::EventLoop;
+use crate::channel::{Interrupted, interrupted};
 use super::node::{Payload, guarded};
 use super::poller::{Events, Poller};
 use super::remote::{Message, Shared};
@@ -266,7 +267,16 @@ impl Drop for Inner {
 
 impl EventLoop {
     /// One iteration: what is ready when it begins to run callbacks is run, what these add is left for the next.
+    ///
+    /// Fails where the fiber is to end: a wait does so only where nothing is ready, and callbacks whose I/O is
+    /// refused would leave everything ready for ever.
     pub(super) fn turn(&self) -> io::Result<()> {
+        if let Some(why) = interrupted() {
+            return Err(io::Error::from_raw_os_error(match why {
+                Interrupted::Cancelled => libc::ECANCELED,
+                Interrupted::TimedOut => libc::ETIMEDOUT,
+            }));
+        }
         self.0.gather()?;
         let count = self.0.ready.borrow().len();
         for _ in 0..count {

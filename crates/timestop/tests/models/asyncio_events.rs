@@ -319,6 +319,24 @@ fn cancelling_the_fiber_ends_the_loop() {
     });
 }
 
+/// One that is never without something to do, too.
+#[test]
+fn cancelling_ends_a_loop_that_never_waits() {
+    on_fiber(|| {
+        let (started, starts) = timestop::channel::bounded(1);
+        let fiber = timestop::spawn(move || {
+            let event_loop = EventLoop::new().expect("descriptors");
+            let (ours, _theirs) = pair();
+            event_loop.add_writer(&ours, || {}).expect("it can be watched");
+            event_loop.call_soon(move || started.send(()).expect("there is room"));
+            event_loop.run_forever().map_err(|error| error.raw_os_error())
+        });
+        starts.recv().expect("it runs");
+        fiber.cancel();
+        assert_eq!(fiber.join().expect("no panic"), Err(Some(125)));
+    });
+}
+
 /// Many loops, a fiber each: a message goes round them.
 #[test]
 fn many_loops() {

@@ -38,10 +38,14 @@ fn each(test: fn(SocketAddr)) {
             let server = timestop::spawn(move || serve(listener));
             test(address);
             server.cancel();
-            // The listener may have one to accept before it looks.
-            drop(TcpStream::connect(address));
-            let ended = server.join().expect("no panic").expect_err("it was cancelled");
-            assert_eq!(ended.raw_os_error(), Some(libc::ECANCELED), "{name}: {ended}");
+            match server.join() {
+                Ok(ended) => {
+                    let ended = ended.expect_err("it was cancelled");
+                    assert_eq!(ended.raw_os_error(), Some(libc::ECANCELED), "{name}: {ended}");
+                }
+                // Tokio panics where it cannot wait.
+                Err(_) => assert_eq!(name, "await", "no panic"),
+            }
         });
     }
 }
