@@ -41,11 +41,14 @@ fn echo(connection: &Connection) -> io::Result<()> {
 /// A connection whose operations are Deferreds: one read and one write at a time.
 struct Connection(Rc<State>);
 
+type Unwritten = (Vec<u8>, Trigger<(), io::Error>);
+
 struct State {
     stream: TcpStream,
     event_loop: EventLoop,
     reader: RefCell<Option<Trigger<Vec<u8>, io::Error>>>,
-    writer: RefCell<Option<(Vec<u8>, Trigger<(), io::Error>)>>,
+    /// What is still to be written, and what is fired then.
+    writer: RefCell<Option<Unwritten>>,
 }
 
 impl Connection {
@@ -106,7 +109,10 @@ impl State {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 *self.reader.borrow_mut() = Some(trigger);
             }
-            result => drop(trigger.fire(result.map(|count| buffer[..count].to_vec()))),
+            result => {
+                // It was cancelled at most.
+                let _ = trigger.fire(result.map(|count| buffer[..count].to_vec()));
+            }
         }
     }
 
@@ -122,7 +128,8 @@ impl State {
             }
         };
         self.event_loop.remove_writer(&self.stream);
-        drop(trigger.fire(result));
+        // It was cancelled at most.
+        let _ = trigger.fire(result);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::cell::Cell;
 
 use super::error::{AlreadyCalledError, CancelledError, Failure, TimeoutError};
-use super::node::{self, Next, Node, Outcome, Upstream, guarded, run};
+use super::node::{self, Canceller, Next, Node, Outcome, Upstream, guarded, run};
 use super::EventLoop;
 
 /// A value, or an error, that will be there some time, and the callbacks that wait for it.
@@ -96,7 +96,6 @@ impl<T: 'static, E: Debug + From<CancelledError> + 'static> Deferred<T, E> {
     /// # Ok::<(), timestop::reactor::AlreadyCalledError>(())
     /// ```
     #[track_caller]
-    #[expect(clippy::new_ret_no_self, reason = "the two ends are made together, as a channel's are")]
     pub fn new() -> (Trigger<T, E>, Self) {
         Self::root(None)
     }
@@ -113,7 +112,7 @@ impl<T: 'static, E: Debug + From<CancelledError> + 'static> Deferred<T, E> {
     }
 
     #[track_caller]
-    fn root(canceller: Option<Box<dyn FnOnce(&Trigger<T, E>)>>) -> (Trigger<T, E>, Self) {
+    fn root(canceller: Option<Canceller<T, E>>) -> (Trigger<T, E>, Self) {
         let upstream = Upstream::Root { canceller, cancelled: E::from };
         let node = Node::new(upstream, None, Location::caller());
         (Trigger { node: Rc::clone(&node) }, Self::of(node))

@@ -35,7 +35,8 @@ pub(super) type Next = Option<Rc<dyn Deliver>>;
 /// What is done with an outcome.
 pub(super) type Continuation<T, E> = Box<dyn FnOnce(Outcome<T, E>) -> Next>;
 
-type Canceller<T, E> = Box<dyn FnOnce(&Trigger<T, E>)>;
+/// What cancels the work for a Deferred.
+pub(super) type Canceller<T, E> = Box<dyn FnOnce(&Trigger<T, E>)>;
 
 /// Who has to be asked to cancel a node.
 pub(super) enum Upstream<T: 'static, E: 'static> {

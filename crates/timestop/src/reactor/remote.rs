@@ -64,14 +64,17 @@ impl Shared {
 
     /// Ends the loop's wait. May be called by a signal handler: one system call, `errno` is kept.
     fn ring(&self) {
-        // SAFETY: the fiber's own.
-        let errno = unsafe { *libc::__errno_location() };
+        // SAFETY: no pointers.
+        let place = unsafe { libc::__errno_location() };
+        // SAFETY: the caller's own word, while the caller lives.
+        let errno = unsafe { place.read() };
         let one = 1_u64;
-        // Full, it rings already.
+        // Not by `write`, which is hooked: it would be refused to a fiber that is cancelled. If it is full, it
+        // rings already.
         // SAFETY: the kernel reads eight bytes.
-        let _ = unsafe { libc::write(self.bell(), (&raw const one).cast(), 8) };
+        let _ = unsafe { libc::syscall(libc::SYS_write, self.bell(), &raw const one, 8) };
         // SAFETY: as above.
-        unsafe { *libc::__errno_location() = errno };
+        unsafe { place.write(errno) };
     }
 
     /// A signal has come. May be called by a signal handler.
@@ -85,7 +88,7 @@ impl Shared {
         let mut count = 0_u64;
         // Silence first: what comes after rings again.
         // SAFETY: the kernel writes eight bytes.
-        let _ = unsafe { libc::read(self.bell(), (&raw mut count).cast(), 8) };
+        let _ = unsafe { libc::syscall(libc::SYS_read, self.bell(), &raw mut count, 8) };
         (self.signals.swap(0, Ordering::SeqCst), mem::take(&mut self.queue().messages))
     }
 

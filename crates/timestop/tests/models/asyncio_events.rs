@@ -274,7 +274,9 @@ fn others_wait_for_deferreds_of_a_loop() {
         let task = mix.spawn(1, move || {
             let value = handle.call(|event_loop| {
                 let (trigger, deferred) = Deferred::<u32, String3>::new();
-                event_loop.call_later(Duration::from_millis(1), move || drop(trigger.callback(3)));
+                event_loop.call_later(Duration::from_millis(1), move || {
+                    trigger.callback(3).expect("once")
+                });
                 deferred
             });
             let error = handle.call(|_| timestop::reactor::fail::<u32, _>(String3("no")));
@@ -297,6 +299,24 @@ impl From<timestop::reactor::CancelledError> for String3 {
     fn from(_: timestop::reactor::CancelledError) -> Self {
         Self("cancelled")
     }
+}
+
+/// A fiber that is cancelled can still say so.
+#[test]
+fn a_cancelled_fiber_reaches_the_loop() {
+    on_fiber(|| {
+        let event_loop = EventLoop::new().expect("descriptors");
+        let handle = event_loop.handle();
+        let (waits, never) = timestop::channel::bounded::<()>(1);
+        let fiber = timestop::spawn(move || {
+            let ended = never.recv();
+            handle.call_soon_threadsafe(EventLoop::stop).expect("it is open");
+            ended
+        });
+        event_loop.call_soon(move || fiber.cancel());
+        event_loop.run_forever().expect("no error");
+        drop(waits);
+    });
 }
 
 /// Cancelling the loop's fiber, or its time limit, ends the wait of the loop.

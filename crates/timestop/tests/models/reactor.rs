@@ -98,7 +98,8 @@ fn a_loop_that_is_closed_unwinds_its_bodies() {
         let theirs = Rc::clone(&held);
         let event_loop = EventLoop::new().expect("descriptors");
         let (trigger, deferred) = Deferred::<()>::new();
-        event_loop.call_later(Duration::from_secs(1_000), move || drop(trigger.callback(())));
+        event_loop
+            .call_later(Duration::from_secs(1_000), move || trigger.callback(()).expect("once"));
         let body = inline_callbacks(move || {
             let result = wait(deferred);
             drop(theirs);
