@@ -60,12 +60,12 @@ thread_local! {
 /// In Python `@inlineCallbacks def f(): x = yield d; return x + 1`; here:
 ///
 /// ```
-/// use timestop::reactor::{Deferred, inline_callbacks, wait};
+/// use timestop::reactor::{Deferred, Failure, inline_callbacks, wait};
 ///
 /// let (trigger, deferred) = Deferred::<u32>::new();
 /// let sum = inline_callbacks(move || {
 ///     let first = wait(deferred)?;
-///     Ok(first + 1)
+///     Ok::<_, Failure>(first + 1)
 /// });
 /// trigger.callback(41).unwrap();
 /// assert_eq!(sum.try_result().unwrap().unwrap(), 42);

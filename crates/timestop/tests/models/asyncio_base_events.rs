@@ -188,10 +188,10 @@ fn stop_ends_after_the_iteration() {
     with_loop(|event_loop| {
         let steps = Steps::default();
         let this = event_loop.clone();
-        let mut last = steps.note(9);
+        let last = steps.note(9);
         event_loop.call_soon(move || {
             this.stop();
-            this.call_soon(move || last());
+            this.call_soon(last);
         });
         event_loop.call_soon(steps.note(1));
         event_loop.run_forever().expect("no error");

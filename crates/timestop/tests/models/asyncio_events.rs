@@ -273,29 +273,29 @@ fn others_wait_for_deferreds_of_a_loop() {
         let handle = event_loop.handle();
         let task = mix.spawn(1, move || {
             let value = handle.call(|event_loop| {
-                let (trigger, deferred) = Deferred::<u32, String3>::new();
+                let (trigger, deferred) = Deferred::<u32, Why>::new();
                 event_loop.call_later(Duration::from_millis(1), move || {
                     trigger.callback(3).expect("once")
                 });
                 deferred
             });
-            let error = handle.call(|_| timestop::reactor::fail::<u32, _>(String3("no")));
-            let never = handle.call(|_| Deferred::<u32, String3>::new().1);
+            let error = handle.call(|_| timestop::reactor::fail::<u32, _>(Why("no")));
+            let never = handle.call(|_| Deferred::<u32, Why>::new().1);
             handle.call_soon_threadsafe(EventLoop::stop).expect("it is open");
             (value, error, never)
         });
         event_loop.run_forever().expect("no error");
         let (value, error, never) = task.join();
         assert_eq!(value, Ok(3));
-        assert_eq!(error, Err(timestop::reactor::CallError::Failed(String3("no"))));
+        assert_eq!(error, Err(timestop::reactor::CallError::Failed(Why("no"))));
         assert_eq!(never, Err(timestop::reactor::CallError::Dropped));
     });
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct String3(&'static str);
+struct Why(&'static str);
 
-impl From<timestop::reactor::CancelledError> for String3 {
+impl From<timestop::reactor::CancelledError> for Why {
     fn from(_: timestop::reactor::CancelledError) -> Self {
         Self("cancelled")
     }

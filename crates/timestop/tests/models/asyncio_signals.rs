@@ -12,8 +12,9 @@ use crate::asyncio_base_events::{Steps, with_loop};
 use crate::support::{child, is_child, on_fiber};
 
 fn raise(signal: i32) {
+    let process = std::process::id() as libc::pid_t;
     // SAFETY: the number of a signal, to ourselves.
-    assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
+    assert_eq!(unsafe { libc::kill(process, signal) }, 0);
 }
 
 #[test]
@@ -46,11 +47,10 @@ fn a_signal_ends_the_wait() {
         let soon = libc::timeval { tv_sec: 0, tv_usec: 5_000 };
         let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
         let timer = libc::itimerval { it_interval: never, it_value: soon };
+        let none = std::ptr::null_mut();
         // SAFETY: the kernel reads one timer.
-        assert_eq!(
-            unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) },
-            0
-        );
+        let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, none) };
+        assert_eq!(set, 0);
         event_loop.run_forever().expect("no error");
     });
 }

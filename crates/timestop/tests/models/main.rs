@@ -2,6 +2,8 @@
 //!
 //! Modules named `twisted_…` and `asyncio_…` have the cases of those projects' tests.
 
+#![allow(clippy::duplicate_mod, reason = "the examples, each a program, share a file")]
+
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with a larger binary, which uses all of it")]
 mod support;

@@ -14,22 +14,24 @@ fn log<T>() -> Log<T> {
     Rc::new(RefCell::new(Vec::new()))
 }
 
-fn triggers(count: usize) -> (Vec<Trigger<u32, String2>>, Vec<Deferred<u32, String2>>) {
+type Ends = (Vec<Trigger<u32, Why>>, Vec<Deferred<u32, Why>>);
+
+fn triggers(count: usize) -> Ends {
     (0..count).map(|_| Deferred::new()).unzip()
 }
 
 /// An error to be told apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct String2(pub(crate) String);
+struct Why(String);
 
-impl From<timestop::reactor::CancelledError> for String2 {
+impl From<timestop::reactor::CancelledError> for Why {
     fn from(_: timestop::reactor::CancelledError) -> Self {
         Self("cancelled".to_owned())
     }
 }
 
-fn error(text: &str) -> String2 {
-    String2(text.to_owned())
+fn error(text: &str) -> Why {
+    Why(text.to_owned())
 }
 
 /// What `f` has reported to the loop's exception handler.
@@ -53,15 +55,15 @@ fn reports(f: impl FnOnce() + 'static) -> Vec<String> {
 
 #[test]
 fn callback_without_error() {
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
-    let got = deferred.add_callbacks(|value| Ok::<_, String2>(value + 1), |_| Ok(0));
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
+    let got = deferred.add_callbacks(|value| Ok::<_, Why>(value + 1), |_| Ok(0));
     trigger.callback(1).expect("the first time");
     assert_eq!(got.try_result().expect("fired"), Ok(2));
 }
 
 #[test]
 fn errback_without_callback() {
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     let passed_by = log();
     let theirs = Rc::clone(&passed_by);
     let got = deferred
@@ -77,7 +79,7 @@ fn errback_without_callback() {
 
 #[test]
 fn two_callbacks_in_order() {
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     let seen = log();
     let (first, second) = (Rc::clone(&seen), Rc::clone(&seen));
     let got = deferred
@@ -98,7 +100,7 @@ fn two_callbacks_in_order() {
 /// An error of a callback goes to the next errback, not to that which was added with it.
 #[test]
 fn errors_skip_to_the_next_errback() {
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     let got = deferred
         .add_callbacks(
             |_| Err::<u32, _>(error("callback")),
@@ -116,8 +118,8 @@ fn errors_skip_to_the_next_errback() {
 #[test]
 fn add_both_sees_both() {
     for result in [Ok(1), Err(error("no"))] {
-        let (trigger, deferred) = Deferred::<u32, String2>::new();
-        let got = deferred.add_both(Ok::<_, String2>);
+        let (trigger, deferred) = Deferred::<u32, Why>::new();
+        let got = deferred.add_both(Ok::<_, Why>);
         trigger.fire(result.clone()).expect("the first time");
         assert_eq!(got.try_result().expect("fired"), Ok(result));
     }
@@ -127,7 +129,7 @@ fn add_both_sees_both() {
 fn immediate_success_and_failure() {
     let ran = log();
     let theirs = Rc::clone(&ran);
-    let got = succeed::<_, String2>("done").map(move |value| theirs.borrow_mut().push(value));
+    let got = succeed::<_, Why>("done").map(move |value| theirs.borrow_mut().push(value));
     assert_eq!(*ran.borrow(), ["done"]);
     drop(got);
     let got = fail::<u32, _>(error("no")).add_errback(|_| Ok(1));
@@ -137,8 +139,8 @@ fn immediate_success_and_failure() {
 /// A Deferred that a callback returns is waited for.
 #[test]
 fn returning_a_deferred_chains_it() {
-    let (first, deferred) = Deferred::<u32, String2>::new();
-    let (second, inner) = Deferred::<&str, String2>::new();
+    let (first, deferred) = Deferred::<u32, Why>::new();
+    let (second, inner) = Deferred::<&str, Why>::new();
     let got = deferred.add_callback(move |_| inner);
     first.callback(1).expect("the first time");
     assert!(!got.is_fired());
@@ -148,7 +150,7 @@ fn returning_a_deferred_chains_it() {
 
 #[test]
 fn returning_a_fired_deferred_goes_on_at_once() {
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     let got =
         deferred.add_callback(|value| succeed(value + 1)).add_callback(|value| succeed(value * 2));
     trigger.callback(1).expect("the first time");
@@ -171,9 +173,9 @@ fn deferred_list_waits_for_all() {
 
 #[test]
 fn empty_deferred_list() {
-    let list = DeferredList::<u32, String2>::new([]).into_deferred();
+    let list = DeferredList::<u32, Why>::new([]).into_deferred();
     assert_eq!(list.try_result().expect("fired"), Ok(Listed::All(Vec::new())));
-    let list = DeferredList::<u32, String2>::new([]).fire_on_one_callback().into_deferred();
+    let list = DeferredList::<u32, Why>::new([]).fire_on_one_callback().into_deferred();
     assert!(!list.is_fired());
 }
 
@@ -198,7 +200,7 @@ fn deferred_list_fires_on_one_errback() {
 
 #[test]
 fn deferred_list_consumes_errors_or_has_them_reported() {
-    for (consume, expected) in [(true, vec![]), (false, vec!["String2(\"late\")".to_owned()])] {
+    for (consume, expected) in [(true, vec![]), (false, vec!["Why(\"late\")".to_owned()])] {
         let told = reports(move || {
             let (triggers, deferreds) = triggers(2);
             let mut list = DeferredList::new(deferreds).fire_on_one_errback();
@@ -241,13 +243,13 @@ fn gather_results_fails_with_the_first_error() {
 
 #[test]
 fn maybe_deferred_of_each_kind() {
-    let value = maybe_deferred(|| Ok::<_, String2>(10));
+    let value = maybe_deferred(|| Ok::<_, Why>(10));
     assert_eq!(value.try_result().expect("fired"), Ok(10));
     let failed = maybe_deferred(|| Err::<u32, _>(error("no")));
     assert_eq!(failed.try_result().expect("fired"), Err(error("no")));
-    let deferred = maybe_deferred(|| succeed::<_, String2>(11));
+    let deferred = maybe_deferred(|| succeed::<_, Why>(11));
     assert_eq!(deferred.try_result().expect("fired"), Ok(11));
-    let (trigger, later) = Deferred::<u32, String2>::new();
+    let (trigger, later) = Deferred::<u32, Why>::new();
     let waits = maybe_deferred(move || later);
     trigger.callback(12).expect("once");
     assert_eq!(waits.try_result().expect("fired"), Ok(12));
@@ -257,10 +259,10 @@ fn maybe_deferred_of_each_kind() {
 #[test]
 fn reentrant_firing_runs_at_once() {
     let seen = log();
-    let (inner, other) = Deferred::<u32, String2>::new();
+    let (inner, other) = Deferred::<u32, Why>::new();
     let theirs = Rc::clone(&seen);
     let other = other.map(move |_| theirs.borrow_mut().push("inner"));
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     let theirs = Rc::clone(&seen);
     let got = deferred.map(move |_| {
         theirs.borrow_mut().push("before");
@@ -277,7 +279,7 @@ const DEEP: u32 = 10_000;
 #[test]
 fn a_long_chain_does_not_recurse() {
     crate::support::on_fiber(|| {
-        let (trigger, mut deferred) = Deferred::<u32, String2>::new();
+        let (trigger, mut deferred) = Deferred::<u32, Why>::new();
         for _ in 0..DEEP {
             deferred = deferred.add_callback(|value| Ok(value + 1));
         }
@@ -290,10 +292,10 @@ fn a_long_chain_does_not_recurse() {
 #[test]
 fn a_long_chain_of_deferreds_does_not_recurse() {
     crate::support::on_fiber(|| {
-        let (trigger, mut deferred) = Deferred::<u32, String2>::new();
+        let (trigger, mut deferred) = Deferred::<u32, Why>::new();
         for _ in 0..DEEP {
             let inner = deferred;
-            deferred = succeed::<_, String2>(()).add_callback(move |()| inner);
+            deferred = succeed::<_, Why>(()).add_callback(move |()| inner);
         }
         trigger.callback(7).expect("once");
         assert_eq!(deferred.try_result().expect("fired"), Ok(7));
@@ -304,7 +306,7 @@ fn a_long_chain_of_deferreds_does_not_recurse() {
 fn a_long_chain_that_never_fires_is_dropped_without_recursion() {
     crate::support::on_fiber(|| {
         let alive = Rc::new(());
-        let (trigger, mut deferred) = Deferred::<u32, String2>::new();
+        let (trigger, mut deferred) = Deferred::<u32, Why>::new();
         for _ in 0..DEEP {
             let theirs = Rc::clone(&alive);
             deferred = deferred.map(move |value| {
@@ -320,14 +322,14 @@ fn a_long_chain_that_never_fires_is_dropped_without_recursion() {
 
 #[test]
 fn firing_twice_is_an_error_that_names_the_deferred() {
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     trigger.callback(1).expect("the first time");
     for again in [trigger.callback(2), trigger.errback(error("no"))] {
         let text = again.expect_err("the second time").to_string();
         assert!(text.contains("twisted_defer.rs") && text.contains("fired already"), "{text}");
     }
     assert_eq!(deferred.try_result().expect("fired"), Ok(1));
-    let (trigger, deferred) = Deferred::<u32, String2>::new();
+    let (trigger, deferred) = Deferred::<u32, Why>::new();
     trigger.errback(error("first")).expect("the first time");
     assert!(trigger.callback(1).is_err() && trigger.errback(error("second")).is_err());
     assert_eq!(deferred.try_result().expect("fired"), Err(error("first")));
@@ -338,24 +340,24 @@ fn an_error_that_is_dropped_is_reported() {
     let told = reports(|| {
         drop(fail::<(), _>(error("at once")));
         // Dropped first, failed then.
-        let (trigger, deferred) = Deferred::<(), String2>::new();
+        let (trigger, deferred) = Deferred::<(), Why>::new();
         drop(deferred);
         trigger.errback(error("later")).expect("once");
         // At the end of a chain, and in a Deferred that a callback has returned.
-        drop(succeed::<_, String2>(1).add_callback(|_| fail::<(), _>(error("inner"))));
+        drop(succeed::<_, Why>(1).add_callback(|_| fail::<(), _>(error("inner"))));
     });
-    assert_eq!(told, [r#"String2("at once")"#, r#"String2("later")"#, r#"String2("inner")"#]);
+    assert_eq!(told, [r#"Why("at once")"#, r#"Why("later")"#, r#"Why("inner")"#]);
 }
 
 #[test]
 fn an_error_that_is_handled_is_not_reported() {
     let told = reports(|| {
         drop(fail::<u32, _>(error("no")).add_errback(|_| Ok(1)));
-        let (trigger, deferred) = Deferred::<u32, String2>::new();
+        let (trigger, deferred) = Deferred::<u32, Why>::new();
         drop(deferred.add_errback(|_| Ok(2)));
         trigger.errback(error("no")).expect("once");
         assert!(fail::<u32, _>(error("taken")).try_result().expect("fired").is_err());
-        drop(succeed::<_, String2>(1));
+        drop(succeed::<_, Why>(1));
     });
     assert_eq!(told, Vec::<String>::new());
 }
@@ -364,9 +366,9 @@ fn an_error_that_is_handled_is_not_reported() {
 #[test]
 fn a_panic_of_a_callback_passes_the_chain() {
     let told = reports(|| {
-        let chain = succeed::<u32, String2>(1)
-            .add_callback(|_| -> Result<u32, String2> { panic!("a bug") })
-            .add_errback(|_| -> Result<u32, String2> { panic!("it is no error") })
+        let chain = succeed::<u32, Why>(1)
+            .add_callback(|_| -> Result<u32, Why> { panic!("a bug") })
+            .add_errback(|_| -> Result<u32, Why> { panic!("it is no error") })
             .add_both(|_| -> Result<(), Failure> { panic!("nor a value") });
         drop(chain);
     });
