@@ -21,7 +21,8 @@ use super::turn::{Direction, Inner, Job};
 /// Runs callbacks: soon, later, when a descriptor is ready, when a signal comes.
 ///
 /// See the [module](super) for the idiom. A loop lives on one fiber; many fibers may have one each. Where it
-/// waits it suspends its fiber and nothing else. It is a reference-counted handle: clone it into callbacks.
+/// waits it suspends its fiber and nothing else. It is a reference-counted handle: clone it into callbacks. A
+/// callback that holds one keeps the loop alive until it has run or is removed; [`close`](Self::close) drops all.
 ///
 /// It is neither [`Send`] nor [`Sync`]; others get an [`EventLoopHandle`]:
 ///

@@ -31,7 +31,7 @@ pub(super) struct Inner {
     kept: RefCell<HashMap<u64, Box<dyn Any>>>,
     kept_so_far: Cell<u64>,
     pub(super) exception_handler: RefCell<Option<Rc<ExceptionHandler>>>,
-    poller: Poller,
+    poller: RefCell<Poller>,
     events: RefCell<Box<Events>>,
     pub(super) shared: Arc<Shared>,
     pub(super) running: Cell<bool>,
@@ -106,7 +106,7 @@ impl Inner {
             kept: RefCell::default(),
             kept_so_far: Cell::new(0),
             exception_handler: RefCell::default(),
-            poller,
+            poller: RefCell::new(poller),
             events: RefCell::new(Box::new(Events::new())),
             shared: Arc::new(shared),
             running: Cell::new(false),
@@ -137,7 +137,7 @@ impl Inner {
             Direction::Writer => (watched.reader.is_some(), true),
         };
         // Even where the kernel was told: the number may have been closed meanwhile.
-        self.poller.watch(fd, reads, writes)?;
+        self.poller.borrow().watch(fd, reads, writes)?;
         let before = watched.of(direction).replace(Repeated::new(callback));
         drop(all);
         if let Some(before) = before {
@@ -153,7 +153,7 @@ impl Inner {
         let (reads, writes) = (watched.reader.is_some(), watched.writer.is_some());
         drop(all);
         // Nothing can be done about a failure: a number that was closed is forgotten in the kernel.
-        let _ = self.poller.watch(fd, reads, writes);
+        let _ = self.poller.borrow().watch(fd, reads, writes);
         removed.remove();
         true
     }
@@ -192,16 +192,18 @@ impl Inner {
         };
         // Nobody else borrows the events: nothing of others runs before they are jobs.
         let mut events = self.events.borrow_mut();
-        self.poller.wait(&mut events, limit)?;
+        self.poller.borrow().wait(&mut events, limit)?;
         let mut ready = self.ready.borrow_mut();
-        let mut rung = false;
+        let (mut rung, mut stranger) = (false, false);
         let watched = self.watched.borrow();
         for event in events.iter() {
             if event.fd == self.shared.bell() {
                 rung = true;
                 continue;
             }
-            let Some(watched) = watched.get(event.fd as usize) else { continue };
+            let nobody = Watched::default();
+            let watched = watched.get(event.fd as usize).unwrap_or(&nobody);
+            stranger |= watched.reader.is_none() && watched.writer.is_none();
             if event.readable
                 && let Some(reader) = &watched.reader
             {
@@ -222,6 +224,10 @@ impl Inner {
             }));
             ready.extend(messages.into_iter().map(Job::Message));
         }
+        drop(watched);
+        if stranger {
+            self.renew_poller()?;
+        }
         let mut timers = self.timers.borrow_mut();
         if timers.len() > 0 {
             let now = Instant::now();
@@ -229,6 +235,22 @@ impl Inner {
                 ready.push_back(Job::Once("call_later", timer));
             }
         }
+        Ok(())
+    }
+
+    /// Leaves an epoll that tells of a number that nobody watches. It was closed without being removed while a
+    /// duplicate keeps the file open, and cannot be removed any more: the loop would never wait again.
+    fn renew_poller(&self) -> io::Result<()> {
+        let poller = Poller::new()?;
+        poller.watch(self.shared.bell(), true, false)?;
+        for (fd, watched) in self.watched.borrow().iter().enumerate() {
+            if watched.reader.is_some() || watched.writer.is_some() {
+                // A number that was closed meanwhile is silent.
+                let (reads, writes) = (watched.reader.is_some(), watched.writer.is_some());
+                let _ = poller.watch(fd as RawFd, reads, writes);
+            }
+        }
+        self.poller.replace(poller);
         Ok(())
     }
 
@@ -243,7 +265,7 @@ impl Inner {
         let kept = self.kept.take();
         for (fd, watched) in watched.iter().enumerate() {
             if watched.reader.is_some() || watched.writer.is_some() {
-                let _ = self.poller.watch(fd as RawFd, false, false);
+                let _ = self.poller.borrow().watch(fd as RawFd, false, false);
             }
         }
         drop((messages, ready, timers, watched, signals, kept));
@@ -300,5 +322,46 @@ impl EventLoop {
             let message = report::panic_text(&*payload);
             self.call_exception_handler(&Unhandled::Panic { callback, message: &message });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::{AsRawFd, BorrowedFd};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::super::poller::Events;
+    use super::EventLoop;
+
+    /// What the kernel tells of without waiting.
+    fn told(event_loop: &EventLoop) -> usize {
+        let mut events = Events::new();
+        let poller = event_loop.0.poller.borrow();
+        poller.wait(&mut events, Some(Duration::ZERO)).expect("no error");
+        events.iter().count()
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_removed_is_left_behind() {
+        let event_loop = EventLoop::new().expect("descriptors");
+        let (ours, mut theirs) = UnixStream::pair().expect("descriptors");
+        let (other, mut to_other) = UnixStream::pair().expect("descriptors");
+        let duplicate = ours.try_clone().expect("descriptors");
+        event_loop.add_reader(&duplicate, || {}).expect("it can be watched");
+        event_loop.add_reader(&other, || {}).expect("it can be watched");
+        let number = duplicate.as_raw_fd();
+        drop(duplicate);
+        // SAFETY: it is used as a number only.
+        let closed = unsafe { BorrowedFd::borrow_raw(number) };
+        assert!(event_loop.remove_reader(&closed));
+        theirs.write_all(b"x").expect("room");
+        assert_eq!(told(&event_loop), 1, "the file is still open");
+        event_loop.0.gather().expect("no error");
+        assert_eq!(told(&event_loop), 0);
+        // What is watched still is.
+        to_other.write_all(b"x").expect("room");
+        assert_eq!(told(&event_loop), 1);
     }
 }
