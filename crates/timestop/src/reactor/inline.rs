@@ -160,6 +160,16 @@ impl Task {
     }
 }
 
+impl Drop for Task {
+    /// Unwinds a body that waits. Code of it that catches this, and waits again, is not in the body that runs.
+    fn drop(&mut self) {
+        if let Some(body) = self.body.get_mut().take() {
+            let _outside = Outside::of_bodies();
+            drop(body);
+        }
+    }
+}
+
 fn keep(stack: DefaultStack) {
     let mut stack = Some(stack);
     // Without thread-locals the fiber ends, and the stack goes.

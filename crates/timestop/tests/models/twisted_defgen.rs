@@ -139,6 +139,32 @@ fn a_body_that_waits_for_nobody_is_unwound() {
     });
 }
 
+/// One that catches the unwinding, and waits again: it is refused, and is not taken for the body that drops it.
+#[test]
+fn a_body_that_will_not_be_unwound() {
+    on_fiber(|| {
+        let (trigger, deferred) = Deferred::<u32>::new();
+        let refused = Rc::new(Cell::new(false));
+        let theirs = Rc::clone(&refused);
+        let stubborn = inline_callbacks(move || {
+            let first = catch_unwind(AssertUnwindSafe(|| wait(deferred)));
+            assert!(first.is_err());
+            let (_trigger, never) = Deferred::<u32>::new();
+            theirs.set(catch_unwind(AssertUnwindSafe(|| wait(never))).is_err());
+            Ok::<_, Failure>(())
+        });
+        let (other, goes_on) = Deferred::<u32>::new();
+        let drops = inline_callbacks(move || {
+            drop(trigger);
+            wait(goes_on)
+        });
+        assert!(refused.get());
+        other.callback(5).expect("once");
+        assert_eq!(drops.try_result().expect("fired").expect("no error"), 5);
+        drop(stubborn);
+    });
+}
+
 #[test]
 fn a_panic_of_a_body_is_that_of_who_takes_the_result() {
     on_fiber(|| {
