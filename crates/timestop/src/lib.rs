@@ -38,6 +38,7 @@ not_under_loom! {
     mod config;
     mod packet;
     mod pin;
+    pub mod reactor;
     mod report;
     mod scope;
     mod spawn;

@@ -116,6 +116,7 @@ pub use error::{
 pub use future::RecvFuture;
 pub use handle::{Receiver, Sender};
 pub use iter::{IntoIter, Iter, TryIter};
+pub(crate) use sleeper::interrupted;
 
 /// A channel with room for `capacity` messages; without any, an [`unbuffered`] one.
 ///

@@ -102,7 +102,7 @@ impl Wake {
 
 /// What keeps the running fiber from waiting at all.
 #[inline]
-pub(super) fn interrupted() -> Option<Interrupted> {
+pub(crate) fn interrupted() -> Option<Interrupted> {
     let fiber = FiberRef::current()?;
     if fiber.is_cancelled() {
         return Some(Interrupted::Cancelled);
