@@ -100,8 +100,20 @@ fn make_ready(task: Rc<Task>) {
     TURNS.with(|turns| turns.queue.borrow_mut().push_back(task));
 }
 
+/// The running tasklet, about to wait; `None` in main.
+///
+/// # Panics
+///
+/// In a greenlet that the tasklet has switched to: it would be suspended with another's stack.
 fn current() -> Option<Rc<Task>> {
-    TURNS.with(|turns| turns.current.borrow().clone())
+    let current = TURNS.with(|turns| turns.current.borrow().clone());
+    if let Some(task) = &current {
+        assert!(
+            task.greenlet.get() == greenlet::current_id(),
+            "a tasklet waits in the greenlet that it has its turn in: switch back first"
+        );
+    }
+    current
 }
 
 /// Runs `body` with another tasklet as the running one.
@@ -126,16 +138,8 @@ fn turn() -> bool {
     true
 }
 
-/// Suspends the running tasklet until it has a turn.
-///
-/// # Panics
-///
-/// In a greenlet that the tasklet has switched to: it would be suspended with another's stack.
+/// Suspends the running tasklet, as [`current`] has found it, until it has a turn.
 fn give_turn(task: &Task) {
-    assert!(
-        task.greenlet.get() == greenlet::current_id(),
-        "a tasklet waits in the greenlet that it has its turn in: switch back first"
-    );
     // SAFETY: set when the body began. The tasklet runs, in the greenlet that has resumed it, so its body is
     // among our callers, and its yielder there.
     let yielder = unsafe { &*task.yielder.get() };

@@ -3,6 +3,7 @@
 mod coro_generators;
 mod coro_greenlet;
 mod coro_pep380;
+mod coro_runtime;
 
 mod coro_stackless;
 #[path = "../it/support.rs"]
