@@ -43,7 +43,11 @@ fn deep(depth: u32) -> Generator<u32> {
 /// Counts from within so many calls.
 #[inline(never)]
 fn called(y: &Yielder<u32>, depth: u32) {
-    if depth == 0 { count(y) } else { called(y, black_box(depth - 1)) }
+    if depth == 0 {
+        count(y)
+    } else {
+        called(y, black_box(depth - 1))
+    }
     black_box(depth);
 }
 

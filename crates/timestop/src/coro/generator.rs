@@ -13,33 +13,21 @@
 //! **What may be borrowed.** A generator that is leaked (`mem::forget`) never goes on, and its stack is nobody's
 //! again: what lies there stays valid for ever. But a frame there may have lent what *it* had borrowed, to the
 //! threads of a `std::thread::scope` that it is suspended in; they would outlive the loan. So what is made by
-//! [`Generator::new`] is `'static`, and what borrows exists within [`scoped`] only, whose caller never holds
+//! [`Generator::new`] is `'static`, and what borrows exists within [`scoped`](super::scoped) only, whose caller never holds
 //! the generator itself: it is ended before `scoped` returns, as `thread::scope` ends its threads.
 //!
 //! **Why `!Send`.** Frames may hold what belongs to the thread: an `Rc`, a `MutexGuard`, a reference to a
 //! thread-local, of which the compiler keeps addresses across a yield. So it stays with the fiber or OS
 //! thread that made it; that fiber may move between OS threads as ever.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
-use std::mem::{self, ManuallyDrop, MaybeUninit};
-use std::panic::{self, AssertUnwindSafe};
-use std::ptr::{self, NonNull};
-use std::{fmt, io, process, thread};
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::{fmt, panic, thread};
 
-use timestop_fiber::aside::Base;
-
+use super::core::{Builder, Core, discard};
 use super::raised::{IgnoredExit, Payload, Raised};
-use super::stacks;
 use super::yielder::{RAISE, VALUE, YIELDED, Yielder, is_exit};
-
-/// What lies at the top of a generator's stack, beneath its base. The closure lies beneath it.
-struct Core<Y, R, T> {
-    yielder: Yielder<Y, R>,
-    result: Cell<MaybeUninit<thread::Result<T>>>,
-    /// The closure and how it is dropped, while it has not been called.
-    fresh: Cell<Option<(NonNull<()>, unsafe fn(NonNull<()>))>>,
-}
 
 /// What a generator does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +56,7 @@ pub enum Step<Y, T> {
 /// ```
 ///
 /// Nothing can resume it while it runs (Python: "generator already executing"): whoever resumes it holds it.
-/// It borrows nothing; [`scoped`] is for those that do:
+/// It borrows nothing; [`scoped`](super::scoped) is for those that do:
 ///
 /// ```compile_fail
 /// let text = String::from("a b");
@@ -84,123 +72,6 @@ pub struct Generator<Y, R = (), T = ()> {
     returned: Option<T>,
     name: &'static str,
     _owns: PhantomData<(Y, R, T)>,
-}
-
-/// Name and stack of a generator to be made.
-#[derive(Debug, Clone)]
-#[must_use = "must eventually make the generator"]
-pub struct Builder {
-    name: Option<&'static str>,
-    stack_size: usize,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Builder {
-    /// Named after the type of its body, with the usual stack.
-    pub fn new() -> Self {
-        Self { name: None, stack_size: stacks::USUAL }
-    }
-
-    /// What errors and reports call it.
-    pub fn name(mut self, name: &'static str) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// Bytes of stack: at least this much, and 64 KiB. Address space, not memory.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = bytes;
-        self
-    }
-
-    /// Makes the generator. Nothing of `body` runs before it is first resumed.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` where stacks cannot be made (as fibers), `OutOfMemory` where there is no room for one more;
-    /// the text says what to do.
-    pub fn generator<Y, R, T>(
-        self,
-        body: impl FnOnce(&Yielder<Y, R>) -> T + 'static,
-    ) -> io::Result<Generator<Y, R, T>>
-    where
-        Y: 'static,
-        R: 'static,
-        T: 'static,
-    {
-        // SAFETY: nothing is borrowed.
-        unsafe { self.unscoped(body) }
-    }
-
-    /// # Safety
-    ///
-    /// What is borrowed by `body` and by the types outlives the generator, which is dropped.
-    unsafe fn unscoped<Y, R, T, F: FnOnce(&Yielder<Y, R>) -> T>(
-        self,
-        body: F,
-    ) -> io::Result<Generator<Y, R, T>> {
-        let name = self.name.unwrap_or_else(std::any::type_name::<F>);
-        // Counted in full wherever they lie.
-        let room = size_of::<Core<Y, R, T>>() + align_of::<Core<Y, R, T>>();
-        let room = room + size_of::<F>() + align_of::<F>() + 64;
-        let base = stacks::take(self.stack_size.saturating_add(room), name)?;
-        let place = below::<Core<Y, R, T>>(base.as_ptr() as usize);
-        let closure = below::<F>(place.as_ptr() as usize);
-        let core = Core {
-            yielder: Yielder::new(place.cast(), base),
-            result: Cell::new(MaybeUninit::uninit()),
-            fresh: Cell::new(Some((closure.cast(), drop_closure::<F>))),
-        };
-        // SAFETY: on the stack that is ours, aligned, below its base.
-        unsafe { place.write(core) };
-        // SAFETY: as above, below the core.
-        unsafe { closure.write(body) };
-        let top = closure.as_ptr() as usize & !15;
-        // SAFETY: the base lies on the stack that is ours.
-        let base = unsafe { base.as_ref() };
-        // SAFETY: nothing lies below the closure. `run` catches what its closure unwinds with.
-        unsafe { base.prepare(top, run::<Y, R, T, F>, place.as_ptr() as usize) };
-        Ok(Generator { core: Some(place), returned: None, name, _owns: PhantomData })
-    }
-}
-
-// `place.cast()` above: the yielder is what the core begins with.
-const _: () = assert!(mem::offset_of!(Core<u8, u8, u8>, yielder) == 0);
-
-/// A place for a value below an address.
-fn below<V>(address: usize) -> NonNull<V> {
-    let place = (address - size_of::<V>()) & !(align_of::<V>().max(16) - 1);
-    NonNull::new(place as *mut V).expect("stacks do not lie at address 0")
-}
-
-/// # Safety
-///
-/// A closure of this type lies there, and is nobody's.
-unsafe fn drop_closure<F>(closure: NonNull<()>) {
-    // SAFETY: as the caller vouches.
-    unsafe { closure.cast::<F>().drop_in_place() };
-}
-
-/// What a generator's stack runs.
-///
-/// # Safety
-///
-/// The argument is a fresh [`Core`] of these types, which was resumed with a value.
-unsafe extern "C" fn run<Y, R, T, F: FnOnce(&Yielder<Y, R>) -> T>(core: usize) {
-    // SAFETY: as the caller vouches. The core goes after this has returned.
-    let core = unsafe { &*(core as *const Core<Y, R, T>) };
-    // SAFETY: it was resumed for the first time, with a value.
-    unsafe { core.yielder.begin() };
-    let Some((closure, _)) = core.fresh.take() else { unreachable!("it is resumed first once") };
-    // SAFETY: written when the core was made, and not dropped: it was marked as fresh.
-    let body = unsafe { closure.cast::<F>().read() };
-    let result = panic::catch_unwind(AssertUnwindSafe(|| body(&core.yielder)));
-    core.result.set(MaybeUninit::new(result));
 }
 
 impl<Y: 'static, R: 'static, T: 'static> Generator<Y, R, T> {
@@ -232,7 +103,7 @@ impl<Y: 'static, R: 'static, T: 'static> Generator<Y, R, T> {
 }
 
 /// What the end of one that was suspended comes to.
-enum Closed<T> {
+pub(super) enum Closed<T> {
     Finished,
     Returned(T),
     Ignored,
@@ -240,6 +111,11 @@ enum Closed<T> {
 }
 
 impl<Y, R, T> Generator<Y, R, T> {
+    /// The one whose core this is.
+    pub(super) fn of(core: NonNull<Core<Y, R, T>>, name: &'static str) -> Self {
+        Self { core: Some(core), returned: None, name, _owns: PhantomData }
+    }
+
     /// Its name: that of its body's type, or what [`Builder::name`] was given.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -325,7 +201,7 @@ impl<Y, R, T> Generator<Y, R, T> {
         }
     }
 
-    fn shut(&mut self) -> Closed<T> {
+    pub(super) fn shut(&mut self) -> Closed<T> {
         let Some(core) = self.core else { return Closed::Finished };
         if self.drop_fresh(core) {
             return Closed::Finished;
@@ -350,8 +226,7 @@ impl<Y, R, T> Generator<Y, R, T> {
     fn step(&mut self, core: NonNull<Core<Y, R, T>>, message: R) -> Option<Y> {
         // SAFETY: a generator that has not finished keeps its core.
         let port = &unsafe { core.as_ref() }.yielder.own;
-        // SAFETY: the generator is suspended, and has taken the message before.
-        unsafe { (*port.message.get()).write(message) };
+        port.message.put(message);
         self.switch(core, VALUE)
     }
 
@@ -376,8 +251,8 @@ impl<Y, R, T> Generator<Y, R, T> {
         if answer != YIELDED {
             return None;
         }
-        // SAFETY: the generator has written it.
-        Some(unsafe { (*port.yielded.get()).assume_init_read() })
+        // SAFETY: who yields puts a value there and answers so; it is taken here, once.
+        Some(unsafe { port.yielded.take() })
     }
 
     /// After its end: what it returned. Unwinds with what it has unwound with.
@@ -417,6 +292,17 @@ impl<Y, R, T> Generator<Y, R, T> {
         true
     }
 
+    /// Whether its body has begun and not ended.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.core.is_some_and(|core| {
+            // SAFETY: a generator that has not finished keeps its core.
+            let fresh = &unsafe { core.as_ref() }.fresh;
+            let closure = fresh.take();
+            fresh.set(closure);
+            closure.is_none()
+        })
+    }
+
     pub(super) fn yielder(&self) -> Option<NonNull<Yielder<Y, R>>> {
         self.core.map(NonNull::cast)
     }
@@ -431,20 +317,6 @@ impl<Y, R, T> Generator<Y, R, T> {
     fn has_finished(&self) -> ! {
         panic!("generator '{}' has finished: it cannot be resumed", self.name)
     }
-}
-
-/// Drops a core and gives its stack back.
-///
-/// # Safety
-///
-/// What ran there has finished or never began, and nobody else has the core.
-unsafe fn discard<Y, R, T>(core: NonNull<Core<Y, R, T>>) {
-    // SAFETY: the caller has the core.
-    let base: NonNull<Base> = unsafe { core.as_ref() }.yielder.own.base;
-    // SAFETY: as the caller vouches. Its destructors are those of a value that nobody took, and of an error.
-    unsafe { ptr::drop_in_place(core.as_ptr()) };
-    // SAFETY: as the caller vouches.
-    unsafe { stacks::give(base) };
 }
 
 impl<Y, R, T> Drop for Generator<Y, R, T> {
@@ -480,125 +352,5 @@ impl<Y, R, T> fmt::Debug for Generator<Y, R, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Generator");
         out.field("name", &self.name).field("finished", &self.is_finished()).finish_non_exhaustive()
-    }
-}
-
-/// A generator that borrows, lent by [`scoped`].
-#[derive(Debug)]
-pub struct Scoped<'scope, Y, R = (), T = ()>(&'scope mut Generator<Y, R, T>);
-
-/// Runs `f` with a generator that may borrow, and ends the generator before it returns.
-///
-/// # Panics
-///
-/// As [`Generator::new`]. A panic of the generator as it is ended is told by the panic hook and goes no further.
-/// One that yields as it is ended cannot be left behind, as its borrows end here: that aborts the process, with
-/// a message.
-///
-/// # Example
-///
-/// ```
-/// let text = String::from("to be or not");
-/// let longest = timestop::coro::scoped(
-///     |y| y.yield_all(text.split(' ')),
-///     |words| words.max_by_key(|word| word.len()),
-/// );
-/// assert_eq!(longest, Some("not"));
-/// ```
-pub fn scoped<Y, R, T, O>(
-    body: impl FnOnce(&Yielder<Y, R>) -> T,
-    f: impl FnOnce(Scoped<'_, Y, R, T>) -> O,
-) -> O {
-    // SAFETY: it is ended here, come what may: nobody else ever holds it, only a loan of it.
-    let made = unsafe { Builder::new().unscoped(body) };
-    let generator = made.unwrap_or_else(|error| panic!("no generator: {error}"));
-    let mut owner = Owner(ManuallyDrop::new(generator));
-    f(Scoped(&mut owner.0))
-}
-
-/// Ends a generator that borrows.
-struct Owner<Y, R, T>(ManuallyDrop<Generator<Y, R, T>>);
-
-impl<Y, R, T> Drop for Owner<Y, R, T> {
-    fn drop(&mut self) {
-        let name = self.0.name;
-        let begun = self.0.core.filter(|core| {
-            // SAFETY: a generator that has not finished keeps its core.
-            let fresh = &unsafe { core.as_ref() }.fresh;
-            let taken = fresh.take();
-            fresh.set(taken);
-            taken.is_none()
-        });
-        if cfg!(panic = "abort") && begun.is_some() {
-            eprintln!("generator '{name}' borrows, and nothing can end it under panic = \"abort\"");
-            process::abort();
-        }
-        if let Closed::Ignored = self.0.shut() {
-            eprintln!("{}; it borrows and cannot be left behind", IgnoredExit { name });
-            process::abort();
-        }
-        // SAFETY: once. It has finished: what it returned is dropped.
-        unsafe { ManuallyDrop::drop(&mut self.0) };
-    }
-}
-
-impl<Y, R, T> Scoped<'_, Y, R, T> {
-    /// As [`Generator::resume`].
-    ///
-    /// # Panics
-    ///
-    /// As that.
-    pub fn resume(&mut self, message: R) -> Step<Y, T> {
-        self.0.resume(message)
-    }
-
-    /// As [`Generator::send`].
-    ///
-    /// # Panics
-    ///
-    /// As that.
-    pub fn send(&mut self, message: R) -> Option<Y> {
-        self.0.send(message)
-    }
-
-    /// As [`Generator::throw`].
-    ///
-    /// # Errors
-    ///
-    /// As that.
-    pub fn throw(&mut self, error: Payload) -> Result<Step<Y, T>, Payload> {
-        self.0.throw(error)
-    }
-
-    /// As [`Generator::close`].
-    ///
-    /// # Errors
-    ///
-    /// As that.
-    ///
-    /// # Panics
-    ///
-    /// As that.
-    pub fn close(&mut self) -> Result<Option<T>, IgnoredExit> {
-        self.0.close()
-    }
-
-    /// As [`Generator::returned`].
-    pub fn returned(&mut self) -> Option<T> {
-        self.0.returned()
-    }
-
-    /// As [`Generator::is_finished`].
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
-}
-
-impl<Y, T> Iterator for Scoped<'_, Y, (), T> {
-    type Item = Y;
-
-    fn next(&mut self) -> Option<Y> {
-        self.0.next()
     }
 }

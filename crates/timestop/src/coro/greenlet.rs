@@ -93,6 +93,8 @@ enum State {
     Dead,
 }
 
+type Body = Box<dyn FnOnce(Value) -> Value>;
+
 struct Inner {
     name: &'static str,
     state: Cell<State>,
@@ -101,7 +103,7 @@ struct Inner {
     /// Where it goes on.
     sp: Cell<usize>,
     parent: RefCell<Option<Rc<Inner>>>,
-    body: Cell<Option<Box<dyn FnOnce(Value) -> Value>>>,
+    body: Cell<Option<Body>>,
     inbox: Cell<Option<Message>>,
 }
 

@@ -54,14 +54,18 @@
 //! OS thread that resumes it. It may block in whatever it calls, be preempted, and go on on another OS thread
 //! with its fiber. It needs no runtime: on an OS thread it works as well.
 
+mod core;
 mod generator;
 mod greenlet;
 mod raised;
+mod scope;
 mod stacks;
 pub mod tasklet;
 mod yielder;
 
-pub use generator::{Builder, Generator, Scoped, Step, scoped};
+pub use self::core::Builder;
+pub use generator::{Generator, Step};
 pub use greenlet::{Greenlet, GreenletExit, Value};
 pub use raised::{GeneratorExit, IgnoredExit, Payload, Raised};
+pub use scope::{Scoped, scoped};
 pub use yielder::Yielder;

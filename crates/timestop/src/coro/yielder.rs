@@ -31,11 +31,39 @@ pub(super) const RAISE: usize = 1;
 /// Answer to a resumption: a yielded value lies in the port.
 pub(super) const YIELDED: usize = 0;
 
+/// Where a value lies between two sides. Which of them it belongs to says whose turn it is.
+pub(super) struct Place<V>(UnsafeCell<MaybeUninit<V>>);
+
+impl<V> Place<V> {
+    const fn new() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    /// Puts a value there. One that was there and was not taken is leaked.
+    #[inline(always)]
+    pub(super) fn put(&self, value: V) {
+        // SAFETY: it is one thread's, as it is not `Sync`, and no reference into it exists outside of this type,
+        // whose functions run nothing of others.
+        unsafe { self.0.get().cast::<V>().write(value) };
+    }
+
+    /// Takes the value.
+    ///
+    /// # Safety
+    ///
+    /// One was put there and not taken since.
+    #[inline(always)]
+    pub(super) unsafe fn take(&self) -> V {
+        // SAFETY: as the caller vouches: it is initialised, and owned by the place.
+        unsafe { self.0.get().cast::<V>().read() }
+    }
+}
+
 /// What a resumer and whoever yields to it have in common. Only one of them runs at a time.
 pub(super) struct Port<Y, R> {
     pub(super) base: NonNull<Base>,
-    pub(super) message: UnsafeCell<MaybeUninit<R>>,
-    pub(super) yielded: UnsafeCell<MaybeUninit<Y>>,
+    pub(super) message: Place<R>,
+    pub(super) yielded: Place<Y>,
     pub(super) raised: Cell<Option<Raised>>,
     /// What was raised last is the end.
     pub(super) closing: Cell<bool>,
@@ -73,8 +101,8 @@ impl<Y, R> Yielder<Y, R> {
         Self {
             own: Port {
                 base,
-                message: UnsafeCell::new(MaybeUninit::uninit()),
-                yielded: UnsafeCell::new(MaybeUninit::uninit()),
+                message: Place::new(),
+                yielded: Place::new(),
                 raised: Cell::new(None),
                 closing: Cell::new(false),
                 panicking: Cell::new(false),
@@ -99,9 +127,8 @@ impl<Y, R> Yielder<Y, R> {
     ///
     /// The generator was resumed for the first time, with a value, which nobody has taken.
     pub(super) unsafe fn begin(&self) {
-        let message = self.port().message.get();
-        // SAFETY: the resumer has written it, and waits.
-        let first = unsafe { (*message).assume_init_read() };
+        // SAFETY: as the caller vouches: the resumer has put it there.
+        let first = unsafe { self.port().message.take() };
         self.first.set(Some(first));
     }
 
@@ -148,8 +175,7 @@ impl<Y, R> Yielder<Y, R> {
         if thread::panicking() && !port.panicking.get() {
             self.refuse();
         }
-        // SAFETY: the resumer waits, and has taken what was yielded before.
-        unsafe { (*port.yielded.get()).write(value) };
+        port.yielded.put(value);
         // SAFETY: the port's, whose stack lives as it does.
         let base = unsafe { port.base.as_ref() };
         // SAFETY: who yields runs, so whoever resumed the port's generator waits beneath: it resumed that one, or
@@ -159,8 +185,8 @@ impl<Y, R> Yielder<Y, R> {
         // It may be another by now.
         let port = self.port();
         if message == VALUE {
-            // SAFETY: with this message the resumer has written it.
-            Ok(unsafe { (*port.message.get()).assume_init_read() })
+            // SAFETY: with this message the resumer has put one there, and who yields takes it: here, once.
+            Ok(unsafe { port.message.take() })
         } else {
             Err(port.raised.take().unwrap_or(Raised::Exit))
         }
@@ -215,8 +241,7 @@ impl<Y, R> Yielder<Y, R> {
         // SAFETY: as above.
         let sub_ref = unsafe { sub.as_ref() };
         sub_ref.sibling.set(self.delegate.replace(Some(sub)));
-        // SAFETY: the resumer waits, and this one has taken what it was resumed with.
-        unsafe { (*self.port().message.get()).write(message) };
+        self.port().message.put(message);
         // SAFETY: as above.
         let base = unsafe { sub_ref.own.base.as_ref() };
         // SAFETY: suspended in this base or fresh, not finished, and this thread's: it is `!Send`.

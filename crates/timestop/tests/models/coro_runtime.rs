@@ -256,6 +256,10 @@ fn stress_of_generators_that_block_and_are_preempted() {
     });
     assert_eq!(*shared.lock().expect("no panic"), turns.load(Ordering::Relaxed));
     let stats = timestop::stats();
+    assert_eq!(
+        stats.refusals.foreign_stack, 0,
+        "a generator's stack is the fiber's to be preempted on"
+    );
     println!("{} preemptions, {} steals", stats.preemptions, stats.steals);
 }
 
@@ -267,7 +271,9 @@ fn on_os_threads_without_a_runtime() {
         return;
     }
     let sums = (0..4_u64).map(|nth| {
-        thread::spawn(move || Generator::<u64>::new(move |y| y.yield_all(nth..nth + 100)).sum::<u64>())
+        thread::spawn(move || {
+            Generator::<u64>::new(move |y| y.yield_all(nth..nth + 100)).sum::<u64>()
+        })
     });
     let sums: Vec<u64> = sums.map(|thread| thread.join().expect("no panic")).collect();
     assert_eq!(sums, [4950, 5050, 5150, 5250]);

@@ -101,7 +101,8 @@ fn preferences() {
         spawn(&log, |note| note("other"));
         run();
         let order = log.borrow().join(" ");
-        let expected = if preference == Preference::Receiver { "received other sent" } else { expected };
+        let expected =
+            if preference == Preference::Receiver { "received other sent" } else { expected };
         assert_eq!(order, expected, "{preference:?}");
     }
 }
