@@ -77,10 +77,10 @@ pub(super) struct Port<Y, R> {
 /// knows. A generator within the generator may borrow it, and yields out of both at once then.
 ///
 /// ```compile_fail
-/// use timestop::coro::{Generator, Yielder};
+/// use timestop::coro::{Yielder, scoped};
 ///
 /// let mut kept: Option<&Yielder<i32>> = None;
-/// Generator::<i32>::new(|y| kept = Some(y)); // what yields does not leave its generator
+/// scoped(|y: &Yielder<i32>| kept = Some(y), |_| ()); // what yields does not leave its generator
 /// ```
 pub struct Yielder<Y, R = ()> {
     pub(super) own: Port<Y, R>,
