@@ -4,6 +4,7 @@
 //! - [`slab`]: where stacks live.
 //! - [`block`]: the TLS block at the top of each, made from the [`template`]'s image.
 //! - [`library`]: what a library that is loaded later adds to the blocks.
+//! - [`aside`]: a further stack for a computation, and the way there and back.
 //! - [`mod@switch`]: from one computation to another.
 //! - [`condition`]: where a condition variable keeps its attributes.
 //! - [`current`]: the thread-local word by which the running code finds its fiber.
@@ -16,6 +17,7 @@ compile_error!(
     "timestop runs on Linux on x86-64 with glibc only: it rests on the layout of glibc's threads"
 );
 
+pub mod aside;
 pub mod block;
 mod check;
 pub mod condition;

@@ -86,6 +86,8 @@ pub struct Slot {
     pub(crate) built: AtomicBool,
     /// Whether the block there is some fiber's now.
     pub(crate) in_use: AtomicBool,
+    /// Whether it is a further stack of some computation, and no fiber's.
+    pub(crate) aside: AtomicBool,
 }
 
 /// A slot that its holder owns.
@@ -417,6 +419,7 @@ impl Class {
                         guarded: AtomicBool::new(guarded),
                         built: AtomicBool::new(false),
                         in_use: AtomicBool::new(false),
+                        aside: AtomicBool::new(false),
                     });
                 }
                 slot

@@ -17,13 +17,14 @@ enum Author {
 
 fn author(frame: &Frame) -> Author {
     // The program `timestop` has the name of the crate: so the crate's modules by their names.
-    const RUNTIME: [&str; 11] = [
+    const RUNTIME: [&str; 12] = [
         "timestop_fiber::",
         "timestop_runtime::",
         "timestop_hooks::",
         "timestop_report::",
         "timestop_preload::",
         "timestop::config::",
+        "timestop::coro::",
         "timestop::packet::",
         "timestop::pin::",
         "timestop::report::",

@@ -8,7 +8,8 @@
 //!
 //! It passes through our own switch and ends at a fiber's entry, since both say so in their CFI. A
 //! *trampoline*, where a fiber was preempted, has been entered between two instructions and not by a
-//! call: the address beneath it is exact ([`set_trampoline`]).
+//! call: the address beneath it is exact ([`set_trampoline`]). From a stack that is set aside (a generator's) it
+//! goes on to the one of whoever has resumed it ([`set_base`]), which is never unmapped either.
 //!
 //! Rejected: libgcc's unwinder (it takes the dynamic linker's lock, and follows any pointer that a
 //! stack which is being written shows it); frame pointers (libc and std have none); copying a
@@ -23,7 +24,9 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{
     ExplicitModuleSectionInfo, FrameAddress, Module, MustNotAllocateDuringUnwind, Unwinder,
 };
+use timestop_fiber::aside;
 use timestop_runtime::report::Registers;
+use timestop_runtime::stack_around;
 
 use crate::modules::{self, Generation, Tables};
 
@@ -69,6 +72,15 @@ pub fn set_trampoline(code: Range<usize>) {
 fn is_trampoline(address: usize) -> bool {
     let end = TRAMPOLINE[1].load(Ordering::Acquire);
     (TRAMPOLINE[0].load(Ordering::Relaxed)..end).contains(&address)
+}
+
+/// Where the code is that begins a stack which is set aside: start and end.
+static BASE: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// Says where the code lies whose caller is on another stack ([`timestop_fiber::aside`]).
+pub fn set_base(code: Range<usize>) {
+    BASE[0].store(code.start, Ordering::Relaxed);
+    BASE[1].store(code.end, Ordering::Release);
 }
 
 /// Makes the table of modules, or makes it anew if any was loaded or unloaded since. On an ordinary
@@ -157,11 +169,18 @@ fn walk_with(
 ) -> usize {
     let (ip, sp, bp) = (registers.ip as u64, registers.sp as u64, registers.bp as u64);
     let mut registers = UnwindRegsX86_64::new(ip, sp, bp);
-    let mut read = |address: u64| read_word(address, &stack).ok_or(());
+    let mut stack = stack;
+    let base = BASE[0].load(Ordering::Relaxed)..BASE[1].load(Ordering::Acquire);
     let mut at = FrameAddress::from_instruction_pointer(ip);
     for (index, frame) in frames.iter_mut().enumerate() {
-        let next = state.unwinder.unwind_frame(at, &mut registers, &mut state.cache, &mut read);
-        let Ok(Some(next)) = next else { return index };
+        let next = if base.contains(&(at.address_for_lookup() as usize)) {
+            beyond_the_base(&mut registers, &mut stack)
+        } else {
+            let mut read = |address: u64| read_word(address, &stack).ok_or(());
+            let (unwinder, cache) = (&state.unwinder, &mut state.cache);
+            unwinder.unwind_frame(at, &mut registers, cache, &mut read).ok().flatten()
+        };
+        let Some(next) = next else { return index };
         at = if is_trampoline(at.address_for_lookup() as usize) {
             FrameAddress::from_instruction_pointer(next)
         } else {
@@ -171,6 +190,26 @@ fn walk_with(
         *frame = at.address_for_lookup() as usize;
     }
     frames.len()
+}
+
+/// From the base of a stack that is set aside to whoever has resumed it: returns where that goes on.
+fn beyond_the_base(registers: &mut UnwindRegsX86_64, stack: &mut Range<usize>) -> Option<u64> {
+    let mut beneath = None;
+    let [ip, sp, bp] = aside::resumer_of_base(registers.sp() as usize, |address, is_beneath| {
+        if !is_beneath {
+            return read_word(address as u64, stack).map(|word| word as usize);
+        }
+        let stack = match &beneath {
+            Some(stack) => stack,
+            None => beneath.insert(stack_around(address)?),
+        };
+        read_word(address as u64, stack).map(|word| word as usize)
+    })?;
+    *stack = beneath?;
+    registers.set_ip(ip as u64);
+    registers.set_sp(sp as u64);
+    registers.set_bp(bp as u64);
+    Some(ip as u64)
 }
 
 /// A word of a stack.

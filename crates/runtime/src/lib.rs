@@ -64,9 +64,10 @@ not_under_loom! {
     pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
     pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, take_turns, yield_now};
     pub use sched::spare::{NoCarrier, retire};
-    pub use snapshot::{Snapshot, Suspended, snapshots};
+    pub use snapshot::{Snapshot, Suspended, snapshots, stack_around};
     pub use start::{
-        Settings, carrier_thread_pointer, is_started, settings, start, start_on_this_thread,
+        Settings, carrier_thread_pointer, is_started, prepare_stacks, settings, start,
+        start_on_this_thread,
     };
     pub use stats::{Refusals, Stats, stats};
     pub use timestop_fiber::current::undisturbed;

@@ -1,8 +1,8 @@
 //! Stack overflow: a fault in a guard page becomes one line and an abort.
 //!
 //! Every OS thread of the runtime has a stack of its own for signal handlers. The handler of SIGSEGV
-//! and SIGBUS looks whether the fault lies in the guard of the slot on whose stack the code ran; if
-//! not, the fault is the handler's that was there before (std's, or a crash reporter's), or the
+//! and SIGBUS looks whether the fault lies in the guard of the slot on whose stack the code ran, a fiber's
+//! or one that is set aside (a generator's); if not, the fault is the handler's that was there before (std's, or a crash reporter's), or the
 //! default's. All of it is safe in a signal handler: no allocation, no lock, raw system calls.
 //!
 //! A `sigaction` of the program replaces our handler; one that keeps the old action and calls it, as
@@ -15,7 +15,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use syscalls::{Sysno, raw_syscall};
-use timestop_fiber::slab;
+use timestop_fiber::{aside, slab};
 
 use crate::action::{Action, exchange};
 use crate::{FiberRef, sys};
@@ -85,21 +85,24 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
         && slab::in_guard(slot, address)
         && slab::containing(stack_pointer) == Some(slot)
     {
+        if let Some(name) = aside::name_of(slot) {
+            overflowed(b"generator", name.as_bytes());
+        }
         // SAFETY: slots hold records, which are never unmapped.
-        overflowed(unsafe { FiberRef::from_address(slot.as_ptr() as usize) });
+        let fiber = unsafe { FiberRef::from_address(slot.as_ptr() as usize) };
+        overflowed(b"fiber", fiber.name().bytes());
     }
     pass_on(signal, info, context);
 }
 
-fn overflowed(fiber: FiberRef) -> ! {
-    let name = fiber.name();
-    let name = match name.bytes() {
+fn overflowed(what: &[u8], name: &[u8]) -> ! {
+    let name = match name {
         b"" => b"<unnamed>",
         name => name,
     };
-    let mut text = [0_u8; 80];
+    let mut text = [0_u8; 512];
     let mut end = 0;
-    for part in [b"fiber '".as_slice(), name, b"' has overflowed its stack\n"] {
+    for part in [what, b" '", &name[..name.len().min(400)], b"' has overflowed its stack\n"] {
         text[end..end + part.len()].copy_from_slice(part);
         end += part.len();
     }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use timestop_fiber::block;
+use timestop_fiber::slab::{self, Slot};
 use timestop_fiber::switch::Context;
 
 use crate::fiber::{FiberRef, Reason};
@@ -62,12 +64,25 @@ impl FiberRef {
         Some(Suspended { registers: Registers { ip, sp, bp }, stack: sp..top })
     }
 
-    /// The end of the fiber's stack, if `sp` lies in it.
+    /// The end of the stack that `sp` lies in, if that is the fiber's own or one that is set aside
+    /// ([`timestop_fiber::aside`]): a fiber in a generator runs on the latter.
     #[must_use]
     pub fn top_of_stack(self, sp: usize) -> Option<usize> {
-        let own = preempt::stack_of(self);
-        own.contains(&sp).then_some(own.end)
+        let stack = preempt::stack_at(self, sp);
+        stack.contains(&sp).then_some(stack.end)
     }
+}
+
+/// The rest, from `sp` upward, of the stack of a fiber, or of one that is set aside, that `sp` lies in. It is
+/// never unmapped. For who follows a stack that is set aside to whoever resumed it: `sp` was saved there once.
+#[must_use]
+pub fn stack_around(sp: usize) -> Option<Range<usize>> {
+    let end = match slab::containing(sp) {
+        Some(slot) if sp >= Slot::stack_limit(slot) => block::stack_top(slot),
+        Some(_) => return None,
+        None => preempt::guest_stack().filter(|stack| stack.contains(&sp))?.end,
+    };
+    (sp < end).then_some(sp..end)
 }
 
 /// A word that its owner may be writing.

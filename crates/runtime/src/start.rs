@@ -2,13 +2,14 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use timestop_fiber::lock::Lock;
 
 use crate::deadlock::Deadlock;
 use crate::fiber::FiberRef;
 use crate::report::HogReports;
-use crate::{housekeeper, offload, preempt, sched, signal};
+use crate::{housekeeper, offload, overflow, preempt, sched, signal};
 
 /// How the runtime is made. Fixed once it has started.
 #[derive(Debug, Clone)]
@@ -53,13 +54,33 @@ impl Default for Settings {
     }
 }
 
+/// One at a time learns how threads are made here.
+static STARTING: Lock<()> = Lock::new(());
+
+/// Makes it possible to set stacks aside ([`timestop_fiber::aside`]), on OS threads too, without a runtime.
+///
+/// # Errors
+///
+/// This machine or libc is not supported; the text says why.
+pub fn prepare_stacks() -> io::Result<()> {
+    static READY: AtomicBool = AtomicBool::new(false);
+    if READY.load(Ordering::Acquire) || is_started() {
+        return Ok(());
+    }
+    let _one = STARTING.lock();
+    timestop_fiber::init().map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
+    // An overflow there is told as one of a fiber is.
+    overflow::install();
+    READY.store(true, Ordering::Release);
+    Ok(())
+}
+
 /// Starts the runtime, or does nothing if it runs already.
 ///
 /// # Errors
 ///
 /// This machine or libc is not supported, or the OS threads cannot be made; the text says why.
 pub fn start(settings: Settings) -> io::Result<()> {
-    static STARTING: Lock<()> = Lock::new(());
     if is_started() {
         return Ok(());
     }

@@ -36,6 +36,7 @@ macro_rules! not_under_loom {
 
 not_under_loom! {
     mod config;
+    pub mod coro;
     mod packet;
     mod pin;
     pub mod reactor;

@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use timestop_fiber::slab::Slot;
-use timestop_fiber::{block, current};
+use timestop_fiber::{aside, block, current};
 
 use crate::action::{self, Action};
 use crate::fiber::FiberRef;
@@ -134,6 +134,8 @@ struct Point {
     fiber: FiberRef,
     pc: usize,
     sp: usize,
+    /// Which the stack pointer should lie in.
+    stack: Range<usize>,
 }
 
 /// A kind of place where a fiber is not preempted.
@@ -173,15 +175,15 @@ const RULES: &[Rule] = &[
     },
     Rule {
         refusal: Refusal::ForeignStack,
-        why: "on a stack that is not the fiber's: a signal handler's, or one that the program \
-              switches to itself. How much room there is nobody knows, and a handler's frame is the \
-              OS thread's",
-        holds: |point| !stack_of(point.fiber).contains(&point.sp),
+        why: "on a stack that is neither the fiber's nor one set aside for it: a signal handler's, or \
+              one that the program switches to itself. How much room there is nobody knows, and a \
+              handler's frame is the OS thread's",
+        holds: |point| !point.stack.contains(&point.sp),
     },
     Rule {
         refusal: Refusal::Stack,
         why: "too little stack for registers and the scheduler",
-        holds: |point| point.sp - stack_of(point.fiber).start < trampoline::room() + FRAMES,
+        holds: |point| point.sp - point.stack.start < trampoline::room() + FRAMES,
     },
     Rule {
         refusal: Refusal::Library,
@@ -211,6 +213,20 @@ pub(crate) fn stack_of(fiber: FiberRef) -> Range<usize> {
         return start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed);
     }
     Slot::stack_limit(fiber.slot())..block::stack_top(fiber.slot())
+}
+
+/// Where the stack of the fiber lies that brought its own, if there is one.
+pub(crate) fn guest_stack() -> Option<Range<usize>> {
+    let [start, end] = &GUEST_STACK;
+    let is_there = GUEST.load(Ordering::Acquire) != 0;
+    is_there.then(|| start.load(Ordering::Relaxed)..end.load(Ordering::Relaxed))
+}
+
+/// The stack that a fiber with this stack pointer is on: its own, or one that is set aside. A switch between
+/// the two changes nothing but the stack pointer, so at each instruction that alone tells which it is.
+pub(crate) fn stack_at(fiber: FiberRef, sp: usize) -> Range<usize> {
+    let own = stack_of(fiber);
+    if own.contains(&sp) { own } else { aside::containing(sp).unwrap_or(own) }
 }
 
 /// What the kernel calls. It has cleared the direction flag, but not the one by which a program makes
@@ -266,19 +282,20 @@ fn interrupted(fiber: FiberRef, registers: &mut [libc::greg_t; 23]) {
     }
     let pc = registers[libc::REG_RIP as usize] as usize;
     let sp = registers[libc::REG_RSP as usize] as usize;
+    let stack = stack_at(fiber, sp);
     // Said here and not where it is asked for: the signal may come too late, and the fiber is to be told of
     // when it next does.
     if tell && !fiber.told.swap(true, Ordering::Relaxed) {
         let bp = registers[libc::REG_RBP as usize] as usize;
-        report::held(fiber, carrier.thread_id(), Registers { ip: pc, sp, bp }, stack_of(fiber));
+        report::held(fiber, carrier.thread_id(), Registers { ip: pc, sp, bp }, stack.clone());
     }
-    let point = Point { fiber, pc, sp };
+    let point = Point { fiber, pc, sp, stack };
     if let Some(rule) = RULES.iter().find(|rule| (rule.holds)(&point)) {
         counters.refused(rule.refusal);
         return;
     }
     let bp = registers[libc::REG_RBP as usize] as usize;
-    sites::preempted(&Registers { ip: pc, sp, bp }, stack_of(fiber));
+    sites::preempted(&Registers { ip: pc, sp, bp }, point.stack);
     carrier.why.set(why);
     let below = sp - trampoline::RED_ZONE - size_of::<usize>();
     // SAFETY: the word lies on the fiber's stack, below all that its code uses: the rules say so.

@@ -1,6 +1,6 @@
 //! The other models on fibers, a module a theme, in a binary that builds in seconds.
 //!
-//! Modules named `twisted_…` and `asyncio_…` have the cases of those projects' tests.
+//! Modules named after a project (`twisted_…`, `asyncio_…`, `coro_pep380`, `coro_greenlet`, …) have the cases of its tests.
 
 #![allow(clippy::duplicate_mod, reason = "the examples, each a program, share a file")]
 
@@ -11,6 +11,11 @@ mod support;
 mod asyncio_base_events;
 mod asyncio_events;
 mod asyncio_signals;
+mod coro_generators;
+mod coro_greenlet;
+mod coro_pep380;
+mod coro_runtime;
+mod coro_stackless;
 mod echo;
 mod reactor;
 mod twisted_cancellation;
