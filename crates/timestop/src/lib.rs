@@ -36,6 +36,7 @@ macro_rules! not_under_loom {
 
 not_under_loom! {
     mod config;
+    pub mod future;
     mod packet;
     mod pin;
     mod report;

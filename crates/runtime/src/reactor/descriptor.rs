@@ -27,6 +27,7 @@ use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Reason};
 use crate::sched::{self, Wakes};
+use crate::waker::Target;
 use crate::{Outcome, clock, signal, sys, wait_listed};
 
 /// Entries of a chunk of the table.
@@ -106,16 +107,33 @@ struct Lists {
 // SAFETY: the waiters are on the stacks of fibers that wait; they are followed under the lock only.
 unsafe impl Send for Lists {}
 
-/// One fiber's place in one list. On the stack of the fiber, which stays until it is taken out.
+/// A place in one list, of a fiber or of a future. On the stack of the fiber, or in the future, which stay until
+/// it is taken out.
 #[derive(Debug)]
 struct Waiter {
-    fiber: FiberRef,
+    target: Target,
     next: Cell<*mut Waiter>,
     /// One of several descriptors that the fiber waits for: it is told of each edge, and takes none
     /// away from others.
     shared: bool,
     /// [`told`] values; not WAITING: no longer in a list.
     told: AtomicU8,
+}
+
+impl Waiter {
+    fn new(target: Target, shared: bool) -> Self {
+        let told = AtomicU8::new(told::WAITING);
+        Self { target, next: Cell::new(ptr::null_mut()), shared, told }
+    }
+
+    /// Says what has come; the waiter is in no list. Whom to unpark, once no lock is held. The waiter's stack,
+    /// or future, may go on at once.
+    fn tell(&self, what: u8) -> Option<FiberRef> {
+        // SAFETY: a ring lies with its waiter.
+        let fiber = unsafe { self.target.summon() };
+        self.told.store(what, Ordering::Release);
+        fiber
+    }
 }
 
 mod told {
@@ -371,12 +389,7 @@ impl Attempt {
         reason: Reason,
         deadline: Option<u64>,
     ) -> Readiness {
-        let waiter = Waiter {
-            fiber,
-            next: Cell::new(ptr::null_mut()),
-            shared: false,
-            told: AtomicU8::new(told::WAITING),
-        };
+        let waiter = Waiter::new(Target::fiber(fiber), false);
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
         let since = fiber.handled();
         // Of an epoll the number means nothing to the reader of a report.
@@ -552,10 +565,7 @@ impl Lists {
             let waiter = unsafe { &*current };
             if !waiter.shared {
                 self.remove(direction, waiter);
-                let fiber = waiter.fiber;
-                // The waiter's stack may go on as soon as this is stored.
-                waiter.told.store(told::READY, Ordering::Release);
-                return Some(fiber);
+                return waiter.tell(told::READY);
             }
             current = waiter.next.get();
         }
@@ -578,9 +588,10 @@ impl Lists {
             current = waiter.next.get();
             if !shared_only || waiter.shared {
                 self.remove(direction, waiter);
-                batch[count] = Some(waiter.fiber);
-                count += 1;
-                waiter.told.store(tell, Ordering::Release);
+                if let Some(fiber) = waiter.tell(tell) {
+                    batch[count] = Some(fiber);
+                    count += 1;
+                }
             }
         }
         count
@@ -863,12 +874,7 @@ impl Interest {
     /// Begins to watch a descriptor; do so before the look at its state. `None` where epoll cannot.
     #[must_use]
     pub fn begin(fiber: FiberRef, number: i32, direction: Direction) -> Self {
-        let waiter = Waiter {
-            fiber,
-            next: Cell::new(ptr::null_mut()),
-            shared: true,
-            told: AtomicU8::new(told::WAITING),
-        };
+        let waiter = Waiter::new(Target::fiber(fiber), true);
         Self { attempt: Attempt::begin(number, direction), waiter }
     }
 
@@ -964,6 +970,8 @@ pub(crate) unsafe fn reset() {
         }
     }
 }
+
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
