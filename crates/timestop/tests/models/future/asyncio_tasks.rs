@@ -184,7 +184,7 @@ fn wait_for_one_that_panics_when_cancelled() {
     on_fiber(|| {
         let (mut ours, _theirs) = UnixStream::pair().unwrap();
         let reader = timestop::spawn(move || {
-            ours.read(&mut [0]).expect("no error");
+            ours.read_exact(&mut [0]).expect("no error");
         });
         let late = block_on(reader.into_future().wait_for(SHORT)).unwrap().unwrap_err();
         assert!(late.0.is_err());

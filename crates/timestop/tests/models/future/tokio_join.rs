@@ -66,7 +66,7 @@ fn a_panic_is_an_error() {
     executors(|run| {
         run(Box::pin(async {
             for fiber in [timestop::spawn(|| panic!("oh")), named(|| panic!("oh"))] {
-                let payload = fiber.await.map(|()| ()).unwrap_err();
+                let payload = fiber.await.unwrap_err();
                 assert_eq!(*payload.downcast::<&str>().unwrap(), "oh");
             }
             let polled = spawn_async(async { panic!("in a poll") }).await;
@@ -81,10 +81,7 @@ fn the_future_moves_between_tasks() {
     let (go, gone) = std::sync::mpsc::channel();
     let fiber = timestop::spawn(move || gone.recv());
     let mut end = Box::pin(fiber.into_future());
-    let end = futures::executor::block_on(async {
-        assert!(futures::poll!(&mut end).is_pending());
-        end
-    });
+    futures::executor::block_on(async { assert!(futures::poll!(&mut end).is_pending()) });
     on_fiber(move || {
         timestop::spawn(move || go.send(()));
         block_on(end).unwrap().unwrap().unwrap();
