@@ -212,7 +212,7 @@ impl Wheel {
     /// Moves on to `now` and wakes each fiber whose time has come, outside of the lock. Returns how many there
     /// were.
     pub(crate) fn expire(&self, now: u64, mut wakes: Wakes<'_>) -> usize {
-        self.expire_each(now, |fiber| wakes.add(fiber))
+        self.expire_each(now, |fiber| wakes.add(Target::fiber(fiber)))
     }
 
     fn expire_each(&self, now: u64, mut wake: impl FnMut(FiberRef)) -> usize {

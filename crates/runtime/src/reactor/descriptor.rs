@@ -126,13 +126,13 @@ impl Waiter {
         Self { target, next: Cell::new(ptr::null_mut()), shared, told }
     }
 
-    /// Says what has come; the waiter is in no list. Whom to unpark, once no lock is held. The waiter's stack,
+    /// Says what has come; the waiter is in no list. Whom to wake, once no lock is held. The waiter's stack,
     /// or future, may go on at once.
-    fn tell(&self, what: u8) -> Option<FiberRef> {
+    fn tell(&self, what: u8) -> Option<Target> {
         // SAFETY: a ring lies with its waiter.
-        let fiber = unsafe { self.target.summon() };
+        let summoned = unsafe { self.target.summon() };
         self.told.store(what, Ordering::Release);
-        fiber
+        summoned
     }
 }
 
@@ -367,8 +367,8 @@ impl Attempt {
 
     fn pass_on(&self) {
         let next = self.entry.lists.lock().take_first(self.direction);
-        if let Some(fiber) = next {
-            sched::unpark(fiber);
+        if let Some(target) = next {
+            target.wake();
         }
     }
 
@@ -558,7 +558,7 @@ impl Lists {
     }
 
     /// Takes the first that waits for itself alone out of the line.
-    fn take_first(&mut self, direction: Direction) -> Option<FiberRef> {
+    fn take_first(&mut self, direction: Direction) -> Option<Target> {
         let mut current = self.waiters[direction as usize];
         while !current.is_null() {
             // SAFETY: as above.
@@ -578,7 +578,7 @@ impl Lists {
         direction: Direction,
         shared_only: bool,
         tell: u8,
-        batch: &mut [Option<FiberRef>],
+        batch: &mut [Option<Target>],
     ) -> usize {
         let mut count = 0;
         let mut current = self.waiters[direction as usize];
@@ -749,8 +749,8 @@ fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, wakes: &mut 
         };
         drop(lists);
         loop {
-            for fiber in first.take().into_iter().chain(batch[..count].iter().copied().flatten()) {
-                wakes.add(fiber);
+            for target in first.take().into_iter().chain(batch[..count].iter().copied().flatten()) {
+                wakes.add(target);
             }
             if count < batch.len() {
                 break;
@@ -780,9 +780,7 @@ pub fn forget(number: i32) {
             }
             let count = lists.take_many(direction, false, told::CLOSED, &mut batch);
             drop(lists);
-            for fiber in batch[..count].iter().copied().flatten() {
-                sched::unpark(fiber);
-            }
+            batch[..count].iter().copied().flatten().for_each(Target::wake);
             if count < batch.len() {
                 break;
             }

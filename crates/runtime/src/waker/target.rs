@@ -61,27 +61,44 @@ impl Target {
         self.0
     }
 
-    /// Does what it takes to wake it but for the unparking of a fiber, which is the caller's to do once it
-    /// holds no lock.
+    /// Rings, if it is a ring. Whom to [wake](Self::wake) for it: the caller does once it holds no lock. No
+    /// record is touched yet, which is in no cache near.
     ///
     /// # Safety
     ///
     /// If it is a ring: it is where it was.
     #[inline]
-    pub(crate) unsafe fn summon(self) -> Option<FiberRef> {
-        let record = (self.0 & !TAGS) as *mut Fiber;
-        match self.0 & TAGS {
-            FIBER => FiberRef::from_pointer(record),
-            TASK => FiberRef::from_pointer(record).filter(|fiber| fiber.call.call()),
-            _ => {
-                // SAFETY: as the caller vouches.
-                bell::ring(unsafe { &*record.cast::<Ring>() })
-            }
+    pub(crate) unsafe fn summon(self) -> Option<Self> {
+        if self.0 & TAGS == RING {
+            // SAFETY: as the caller vouches.
+            let ring = unsafe { &*((self.0 & !TAGS) as *const Ring) };
+            return bell::ring(ring).map(Self::fiber);
+        }
+        (self != Self::NOBODY).then_some(self)
+    }
+
+    /// The record of one that was [summoned](Self::summon).
+    #[inline]
+    pub(crate) fn record(self) -> *mut Fiber {
+        (self.0 & !TAGS) as *mut Fiber
+    }
+
+    /// Who is to be unparked of one that was summoned.
+    #[inline]
+    pub(crate) fn called(self) -> Option<FiberRef> {
+        let polls = self.0 & TAGS == TASK;
+        FiberRef::from_pointer(self.record()).filter(|fiber| !polls || fiber.call.call())
+    }
+
+    /// Wakes one that was summoned.
+    pub(crate) fn wake(self) {
+        if let Some(fiber) = self.called() {
+            sched::unpark(fiber);
         }
     }
 }
 
-/// [`Target::summon`] for who keeps its word; null where nobody is to be unparked.
+/// [Summons](Target::summon) for who keeps the word: who is to be unparked; null where nobody is to be unparked.
 ///
 /// # Safety
 ///
@@ -89,16 +106,16 @@ impl Target {
 #[inline]
 pub(crate) unsafe fn summon_tagged(word: usize) -> *mut Fiber {
     // SAFETY: as the caller vouches.
-    let fiber = unsafe { Target(word).summon() };
-    fiber.map_or(std::ptr::null_mut(), FiberRef::as_pointer)
+    let target = unsafe { Target(word).summon() };
+    target.and_then(Target::called).map_or(std::ptr::null_mut(), FiberRef::as_pointer)
 }
 
 /// Says that the event has come, and wakes who watches for it.
 pub fn come(event: &Watched) {
     event.come(|word| {
         // SAFETY: `Watcher::watch` has set the word; the watcher does not go away before we return.
-        if let Some(fiber) = unsafe { Target(word).summon() } {
-            sched::unpark(fiber);
+        if let Some(target) = unsafe { Target(word).summon() } {
+            target.wake();
         }
     });
 }
