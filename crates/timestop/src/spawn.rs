@@ -241,7 +241,8 @@ impl<T> Inner<T> {
     }
 }
 
-/// Owns the permission to wait for a fiber. Dropping it lets the fiber run on, detached.
+/// Owns the permission to wait for a fiber. Dropping it lets the fiber run on, detached. Async code awaits it:
+/// see [`future`](crate::future).
 pub struct JoinHandle<T>(pub(crate) Inner<T>);
 
 impl<T> JoinHandle<T> {

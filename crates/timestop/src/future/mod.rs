@@ -39,6 +39,10 @@
 //! Futures-util works here as anywhere: its streams, `join!`, `select!`, `try_join_all`, `FuturesUnordered`
 //! are not made anew.
 //!
+//! # Features
+//!
+//! `futures-io` and `tokio` give an [`Async`] stream the traits `AsyncRead` and `AsyncWrite` of those crates.
+//!
 //! # Tokio
 //!
 //! Crates that want tokio (reqwest, tokio-postgres, its own sockets and timers) look for its runtime in a
