@@ -6,7 +6,6 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use timestop_runtime::reactor::descriptor::Direction;
@@ -185,12 +184,4 @@ impl<S: Stream> Async<S> {
         }
         Ok(())
     }
-}
-
-/// What the traits pin is not what is pinned.
-pub(super) fn unpinned<S>(stream: Pin<&mut Async<S>>) -> &mut Async<S>
-where
-    Async<S>: Unpin,
-{
-    stream.get_mut()
 }

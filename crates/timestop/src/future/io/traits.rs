@@ -6,7 +6,6 @@ mod futures {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    use super::super::stream::unpinned;
     use super::super::{Async, Stream};
 
     impl<S: Stream + Unpin> futures_io::AsyncRead for Async<S> {
@@ -15,7 +14,7 @@ mod futures {
             context: &mut Context<'_>,
             buffer: &mut [u8],
         ) -> Poll<io::Result<usize>> {
-            unpinned(self).poll_read(context, buffer)
+            self.get_mut().poll_read(context, buffer)
         }
     }
 
@@ -25,7 +24,7 @@ mod futures {
             context: &mut Context<'_>,
             buffer: &[u8],
         ) -> Poll<io::Result<usize>> {
-            unpinned(self).poll_write(context, buffer)
+            self.get_mut().poll_write(context, buffer)
         }
 
         fn poll_write_vectored(
@@ -33,7 +32,7 @@ mod futures {
             context: &mut Context<'_>,
             parts: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            unpinned(self).poll_write_vectored(context, parts)
+            self.get_mut().poll_write_vectored(context, parts)
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -54,7 +53,6 @@ mod tokio_traits {
 
     use tokio::io::ReadBuf;
 
-    use super::super::stream::unpinned;
     use super::super::{Async, Stream};
 
     impl<S: Stream + Unpin> tokio::io::AsyncRead for Async<S> {
@@ -65,7 +63,7 @@ mod tokio_traits {
         ) -> Poll<io::Result<()>> {
             // SAFETY: nothing that was written is made unwritten.
             let room = unsafe { buffer.unfilled_mut() };
-            let count = ready!(unpinned(self).poll_read_uninit(context, room))?;
+            let count = ready!(self.get_mut().poll_read_uninit(context, room))?;
             // SAFETY: the kernel has written so many bytes.
             unsafe { buffer.assume_init(count) };
             buffer.advance(count);
@@ -79,7 +77,7 @@ mod tokio_traits {
             context: &mut Context<'_>,
             buffer: &[u8],
         ) -> Poll<io::Result<usize>> {
-            unpinned(self).poll_write(context, buffer)
+            self.get_mut().poll_write(context, buffer)
         }
 
         fn poll_write_vectored(
@@ -87,7 +85,7 @@ mod tokio_traits {
             context: &mut Context<'_>,
             parts: &[IoSlice<'_>],
         ) -> Poll<io::Result<usize>> {
-            unpinned(self).poll_write_vectored(context, parts)
+            self.get_mut().poll_write_vectored(context, parts)
         }
 
         fn is_write_vectored(&self) -> bool {
