@@ -31,6 +31,8 @@ pub fn describe(snapshot: &Snapshot) -> Option<String> {
         Reason::Receive => format!("receive from channel {argument:#x}"),
         Reason::Send => format!("send to channel {argument:#x}"),
         Reason::Select => format!("select over {argument} channels"),
+        Reason::Future => "a future (block_on)".to_owned(),
+        Reason::Wakers => "wakers to call, of other executors".to_owned(),
         _ => return None,
     })
 }
@@ -55,6 +57,8 @@ pub(crate) fn kind(reason: Reason) -> &'static str {
         Reason::Receive => "channel receive",
         Reason::Send => "channel send",
         Reason::Select => "select",
+        Reason::Future => "future",
+        Reason::Wakers => "wakers",
         _ => "wait",
     }
 }

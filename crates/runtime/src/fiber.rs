@@ -17,6 +17,8 @@ use crate::sched::state::State;
 use crate::sync::{AtomicU64, Ordering};
 use crate::timer::Timer;
 use crate::trace::{self, Traced};
+use crate::waker::Target;
+use crate::waker::call::Call;
 
 /// What stands in a run queue: a fiber, or a task that becomes one when it first runs.
 #[derive(Debug)]
@@ -158,11 +160,15 @@ pub enum Reason {
     Send = 16,
     /// One of several channels; how many.
     Select = 17,
+    /// A future that it polls.
+    Future = 18,
+    /// Wakers to call: the fiber of [`crate::waker::bell`].
+    Wakers = 19,
 }
 
 impl Reason {
     pub(crate) fn from_number(number: u32) -> Self {
-        const ALL: [Reason; 18] = [
+        const ALL: [Reason; 20] = [
             Reason::Other,
             Reason::Sleep,
             Reason::Read,
@@ -181,6 +187,8 @@ impl Reason {
             Reason::Receive,
             Reason::Send,
             Reason::Select,
+            Reason::Future,
+            Reason::Wakers,
         ];
         ALL.get(number as usize).copied().unwrap_or(Self::Other)
     }
@@ -205,6 +213,8 @@ pub struct Fiber {
     pub(crate) cancelled: AtomicBool,
     /// Someone wants [`crate::set_asked`]'s function to run on this fiber.
     pub(crate) asked: AtomicBool,
+    /// What it sleeps on while it polls a future.
+    pub(crate) call: Call,
     /// While not 0 the fiber stays on its OS thread, and waits by blocking it.
     pub(crate) pins: AtomicU32Plain,
     /// A signal is queued for the fiber: interruptible waits end.
@@ -381,7 +391,7 @@ impl FiberRef {
         let side = unsafe { slot.as_ref() }.side();
         // SAFETY: the bytes are zero or a timer since the slot was first used, and mapped for ever.
         let timer: &'static Timer = unsafe { side.cast().as_ref() };
-        timer.belongs_to(fiber);
+        timer.belongs_to(Target::fiber(fiber));
         fiber.timer.set(Some(timer));
         fiber.runnable.priority.set(Priority::Normal);
         fiber.runnable.gives_way.set(false);
@@ -406,6 +416,7 @@ impl FiberRef {
         fiber.cpu.store(0, Ordering::Relaxed);
         fiber.pins.store(0, Ordering::Relaxed);
         fiber.asked.store(false, Ordering::Relaxed);
+        fiber.call.take(); // whom it was for is gone
         fiber.borrowed.store(false, Ordering::Relaxed);
         fiber.waiting.since.store(0, Ordering::Relaxed);
         fiber.traced.clear();
@@ -464,6 +475,14 @@ impl FiberRef {
     #[inline]
     pub(crate) fn timer(self) -> &'static Timer {
         self.timer.get().expect("set when the record was made")
+    }
+
+    /// What it sleeps on while it polls a future: see [`crate::waker`].
+    #[inline]
+    #[must_use]
+    pub fn call(self) -> &'static Call {
+        // SAFETY: records are never unmapped.
+        &unsafe { self.0.as_ref() }.call
     }
 
     /// Its slot.

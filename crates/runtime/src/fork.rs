@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use syscalls::{Sysno, raw_syscall};
 use timestop_fiber::{block, current, switch};
 
-use crate::{FiberRef, futex, offload, own, reactor, sched, sites, sys, trace};
+use crate::{FiberRef, futex, offload, own, reactor, sched, sites, sys, trace, waker};
 
 /// In the child, before its first new fiber.
 static YOUNG: AtomicBool = AtomicBool::new(false);
@@ -76,6 +76,8 @@ pub unsafe fn after_fork_in_child() -> io::Result<()> {
     unsafe { futex::reset() };
     // SAFETY: as above.
     unsafe { reactor::descriptor::reset() };
+    // SAFETY: as above.
+    unsafe { waker::bell::reset() };
     // SAFETY: as above; the old runtime is not used again.
     unsafe { own::reset() };
     // SAFETY: as above.

@@ -12,6 +12,7 @@ macro_rules! not_under_loom {
 
 pub mod ending;
 mod sync;
+pub mod waker;
 #[cfg(loom)]
 #[allow(dead_code)]
 mod trace {
@@ -71,6 +72,7 @@ not_under_loom! {
     };
     pub use stats::{Refusals, Stats, stats};
     pub use timestop_fiber::current::undisturbed;
+    pub use timer::Alarm;
     pub(crate) use wait::wait_listed;
     pub use wait::{Outcome, set_asked, sleep_until, wait_until};
 }

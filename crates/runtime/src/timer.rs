@@ -1,4 +1,5 @@
-//! Timers: a hierarchical wheel for each worker, with one entry for each fiber.
+//! Timers: a hierarchical wheel for each worker, with one entry for each fiber, and one in each future that
+//! waits for a point in time ([`Alarm`]).
 //!
 //! A fiber waits for at most one point in time, so its slot has the one entry, and millions of
 //! timers allocate nothing. Entries lie beside those of other fibers, not in the records, which are a page
@@ -21,6 +22,7 @@ use timestop_fiber::slab::SIDE_BYTES;
 
 use crate::fiber::{Fiber, FiberRef};
 use crate::sched::Wakes;
+use crate::waker::{self, Target};
 
 /// Nanoseconds of a tick: 2¹⁵.
 const TICK_SHIFT: u32 = 15;
@@ -42,7 +44,8 @@ pub(crate) struct Timer {
     tick: Cell<u64>,
     next: Cell<Link>,
     previous: Cell<Link>,
-    fiber: Cell<*mut Fiber>,
+    /// Whom it wakes: the word of a [`Target`].
+    target: Cell<usize>,
     /// Which worker's wheel it is in.
     wheel: AtomicU32,
     state: AtomicU8,
@@ -50,17 +53,29 @@ pub(crate) struct Timer {
 
 const _: () = assert!(size_of::<Timer>() == SIDE_BYTES);
 
-/// Entries live as long as slots: for ever.
+/// Entries live as long as slots: for ever; or are taken out before they go.
 type Link = Option<&'static Timer>;
 
-// SAFETY: what is not atomic belongs to the wheel whose lock is held; `fiber` is written before the entry is
-// first armed, and then always with what it holds.
+// SAFETY: what is not atomic belongs to the wheel whose lock is held; `target` is written while the entry is
+// not armed.
 unsafe impl Sync for Timer {}
 
 impl Timer {
-    /// Says whose entry it is.
-    pub(crate) fn belongs_to(&self, fiber: FiberRef) {
-        self.fiber.set(fiber.as_pointer());
+    /// Nobody's.
+    const fn new() -> Self {
+        Self {
+            tick: Cell::new(0),
+            next: Cell::new(None),
+            previous: Cell::new(None),
+            target: Cell::new(0),
+            wheel: AtomicU32::new(0),
+            state: AtomicU8::new(IDLE),
+        }
+    }
+
+    /// Says whom it wakes. While it is not armed.
+    pub(crate) fn belongs_to(&self, target: Target) {
+        self.target.set(target.word());
     }
 
     /// Whether the point in time has come since the timer was armed.
@@ -197,7 +212,7 @@ impl Wheel {
     /// Moves on to `now` and wakes each fiber whose time has come, outside of the lock. Returns how many there
     /// were.
     pub(crate) fn expire(&self, now: u64, mut wakes: Wakes<'_>) -> usize {
-        self.expire_each(now, |fiber| wakes.add(fiber))
+        self.expire_each(now, |fiber| wakes.add(Target::fiber(fiber)))
     }
 
     fn expire_each(&self, now: u64, mut wake: impl FnMut(FiberRef)) -> usize {
@@ -234,7 +249,9 @@ impl Wheel {
                 }
                 let tick = timer.tick.get();
                 if tick <= now {
-                    due[*count] = timer.fiber.get();
+                    // SAFETY: a target's word; its ring is not freed before the timer has been disarmed, for
+                    // which this lock is needed.
+                    due[*count] = unsafe { waker::summon_tagged(timer.target.get()) };
                     *count += 1;
                     timer.state.store(FIRED, Ordering::Release);
                 } else {
@@ -259,7 +276,7 @@ impl Wheel {
     }
 }
 
-/// Disarms the running fiber's timer.
+/// Disarms a timer. By whoever waits for it.
 pub(crate) fn disarm(timer: &'static Timer, wheels: impl Fn(u32) -> &'static Wheel) {
     match timer.state.load(Ordering::Acquire) {
         ARMED => wheels(timer.wheel.load(Ordering::Relaxed)).cancel(timer),
@@ -267,6 +284,9 @@ pub(crate) fn disarm(timer: &'static Timer, wheels: impl Fn(u32) -> &'static Whe
         _ => {}
     }
 }
+
+mod alarm;
+pub use alarm::Alarm;
 
 #[cfg(test)]
 mod tests {
@@ -278,15 +298,8 @@ mod tests {
 
     /// A fiber's entry; of the fiber there is but the address, which nobody follows.
     fn entry() -> &'static Timer {
-        let timer: &'static Timer = Box::leak(Box::new(Timer {
-            tick: Cell::new(0),
-            next: Cell::new(None),
-            previous: Cell::new(None),
-            fiber: Cell::new(std::ptr::null_mut()),
-            wheel: AtomicU32::new(0),
-            state: AtomicU8::new(IDLE),
-        }));
-        timer.fiber.set(std::ptr::from_ref(timer).cast_mut().cast());
+        let timer: &'static Timer = Box::leak(Box::new(Timer::new()));
+        timer.target.set(std::ptr::from_ref(timer) as usize);
         timer
     }
 

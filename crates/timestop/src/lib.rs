@@ -37,6 +37,7 @@ macro_rules! not_under_loom {
 not_under_loom! {
     mod config;
     pub mod coro;
+    pub mod future;
     mod packet;
     mod pin;
     pub mod reactor;

@@ -19,7 +19,8 @@ use std::thread::{Result, Thread};
 use std::{io, thread};
 
 use timestop_runtime::ending::{Ending, Last};
-use timestop_runtime::{self as runtime, FiberRef, Priority, Reason, Start, Task, sys};
+use timestop_runtime::waker::watched::Watched;
+use timestop_runtime::{self as runtime, FiberRef, Priority, Reason, Start, Task, sys, waker};
 
 const IDLE: usize = 0;
 const BUSY: usize = 1;
@@ -40,6 +41,8 @@ struct Core {
     ending: Ending,
     /// 1 when done: what an OS thread that joins sleeps on.
     done: AtomicU32,
+    /// A future that waits for the end.
+    watched: Watched,
     wants_thread: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -79,6 +82,7 @@ impl<T> Packet<T> {
                     link: AtomicUsize::new(IDLE),
                     ending: Ending::new(),
                     done: AtomicU32::new(0),
+                    watched: Watched::new(),
                     wants_thread: AtomicBool::new(false),
                     thread: OnceLock::new(),
                 },
@@ -191,6 +195,17 @@ impl<T> Packet<T> {
         // SAFETY: the fiber has stored the result before it said so; the handle, which is consumed by
         // its callers, is the only other user.
         unsafe { &mut *place }.take()
+    }
+
+    /// What comes when the fiber is about to be done: then [`wait`](Self::wait) returns within nanoseconds. Who
+    /// watches looks at [`is_ending`](Self::is_ending) after that.
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.core().watched
+    }
+
+    /// Whether the fiber is done, or does its last step.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.core().link.load(Ordering::SeqCst) == ENDED
     }
 
     /// CPU time that the fiber has used, in nanoseconds; 0 before it runs, `None` after its end.
@@ -344,6 +359,10 @@ unsafe fn finish<T>(argument: usize) {
     {
         std::hint::spin_loop(); // `cancel` is at work with this fiber
         link = now & !BUSY;
+    }
+    // Who watches looks at `link` afterwards: one of the two sees the other.
+    if !core.watched.is_unwatched() {
+        runtime::undisturbed(|| waker::come(&core.watched));
     }
     match core.ending.end() {
         Last::Nothing => {}

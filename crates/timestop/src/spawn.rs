@@ -1,12 +1,14 @@
 //! `spawn`, `Builder`, `JoinHandle`: shaped like `std::thread`.
 
 use std::os::unix::thread::JoinHandleExt;
+use std::sync::Arc;
 use std::thread::{Result, Thread};
 use std::time::Duration;
 use std::{fmt, io, thread};
 
 use timestop_hooks::thread as hooked;
-use timestop_runtime::{FiberRef, Priority, Start};
+use timestop_runtime::waker::watched::Watched;
+use timestop_runtime::{self as runtime, FiberRef, Priority, Start, waker};
 
 use crate::config;
 use crate::packet::Packet;
@@ -124,7 +126,10 @@ impl Builder {
             (Some(name), bytes) => {
                 let stack = bytes.unwrap_or_else(config::stack_size);
                 let builder = thread::Builder::new().name(name.clone()).stack_size(stack);
+                let ended = Arc::new(Watched::new());
+                let ends = Ends(Arc::clone(&ended));
                 let body = move || {
+                    let _ends = ends;
                     // Std tells the OS 15 bytes of it; reports show more. And it knows nothing of
                     // priorities: the first run comes in turn.
                     if let Some(fiber) = FiberRef::current() {
@@ -139,7 +144,7 @@ impl Builder {
                     // SAFETY: as the caller vouches.
                     unsafe { builder.spawn_unchecked(body) }
                 });
-                spawned.map(Inner::Std).map_err(|error| reason(stack).unwrap_or(error))
+                spawned.map(|handle| Inner::Std(handle, ended)).map_err(|error| reason(stack).unwrap_or(error))
             }
         }
     }
@@ -160,7 +165,17 @@ fn reason(stack: usize) -> Option<io::Error> {
 /// A fiber made here, or one that std made.
 pub(crate) enum Inner<T> {
     Own(Packet<T>),
-    Std(thread::JoinHandle<T>),
+    /// And what comes when its function has returned.
+    Std(thread::JoinHandle<T>, Arc<Watched>),
+}
+
+/// Says that a function has returned or panicked.
+struct Ends(Arc<Watched>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        runtime::undisturbed(|| waker::come(&self.0));
+    }
 }
 
 impl<T> Inner<T> {
@@ -170,48 +185,65 @@ impl<T> Inner<T> {
                 packet.wait();
                 packet.take().unwrap_or_else(|| Err(Box::new("the fiber ended by pthread_exit")))
             }
-            Self::Std(handle) => handle.join(),
+            Self::Std(handle, _) => handle.join(),
+        }
+    }
+
+    /// What comes when [`join`](Self::join) is about to return; who watches looks at
+    /// [`is_ending`](Self::is_ending) after that.
+    pub(crate) fn watched(&self) -> &Watched {
+        match self {
+            Self::Own(packet) => packet.watched(),
+            Self::Std(_, ended) => ended,
+        }
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        match self {
+            Self::Own(packet) => packet.is_ending(),
+            Self::Std(_, ended) => ended.has_come(),
         }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
         match self {
             Self::Own(packet) => packet.is_finished(),
-            Self::Std(handle) => handle.is_finished(),
+            Self::Std(handle, _) => handle.is_finished(),
         }
     }
 
     pub(crate) fn thread(&self) -> &Thread {
         match self {
             Self::Own(packet) => packet.thread(),
-            Self::Std(handle) => handle.thread(),
+            Self::Std(handle, _) => handle.thread(),
         }
     }
 
     pub(crate) fn cancel(&self) {
         match self {
             Self::Own(packet) => packet.cancel(),
-            Self::Std(handle) => hooked::cancel(handle.as_pthread_t()),
+            Self::Std(handle, _) => hooked::cancel(handle.as_pthread_t()),
         }
     }
 
     pub(crate) fn cpu_time(&self) -> Option<u64> {
         match self {
             Self::Own(packet) => packet.cpu_time(),
-            Self::Std(handle) => hooked::cpu_time(handle.as_pthread_t()),
+            Self::Std(handle, _) => hooked::cpu_time(handle.as_pthread_t()),
         }
     }
 
     pub(crate) fn id(&self) -> u64 {
         match self {
             Self::Own(packet) => packet.id(),
-            Self::Std(handle) => hooked::id(handle.as_pthread_t()),
+            Self::Std(handle, _) => hooked::id(handle.as_pthread_t()),
         }
     }
 }
 
-/// Owns the permission to wait for a fiber. Dropping it lets the fiber run on, detached.
-pub struct JoinHandle<T>(Inner<T>);
+/// Owns the permission to wait for a fiber. Dropping it lets the fiber run on, detached. Async code awaits it:
+/// see [`future`](crate::future).
+pub struct JoinHandle<T>(pub(crate) Inner<T>);
 
 impl<T> JoinHandle<T> {
     /// Waits for the fiber's end, thread-local destructors included. On a fiber this suspends the

@@ -27,6 +27,7 @@ use timestop_fiber::lock::Lock;
 
 use crate::fiber::{FiberRef, Reason};
 use crate::sched::{self, Wakes};
+use crate::waker::Target;
 use crate::{Outcome, clock, signal, sys, wait_listed};
 
 /// Entries of a chunk of the table.
@@ -106,16 +107,33 @@ struct Lists {
 // SAFETY: the waiters are on the stacks of fibers that wait; they are followed under the lock only.
 unsafe impl Send for Lists {}
 
-/// One fiber's place in one list. On the stack of the fiber, which stays until it is taken out.
+/// A place in one list, of a fiber or of a future. On the stack of the fiber, or in the future, which stay until
+/// it is taken out.
 #[derive(Debug)]
 struct Waiter {
-    fiber: FiberRef,
+    target: Target,
     next: Cell<*mut Waiter>,
     /// One of several descriptors that the fiber waits for: it is told of each edge, and takes none
     /// away from others.
     shared: bool,
     /// [`told`] values; not WAITING: no longer in a list.
     told: AtomicU8,
+}
+
+impl Waiter {
+    fn new(target: Target, shared: bool) -> Self {
+        let told = AtomicU8::new(told::WAITING);
+        Self { target, next: Cell::new(ptr::null_mut()), shared, told }
+    }
+
+    /// Says what has come; the waiter is in no list. Whom to wake, once no lock is held. The waiter's stack,
+    /// or future, may go on at once.
+    fn tell(&self, what: u8) -> Option<Target> {
+        // SAFETY: a ring lies with its waiter.
+        let summoned = unsafe { self.target.summon() };
+        self.told.store(what, Ordering::Release);
+        summoned
+    }
 }
 
 mod told {
@@ -349,8 +367,8 @@ impl Attempt {
 
     fn pass_on(&self) {
         let next = self.entry.lists.lock().take_first(self.direction);
-        if let Some(fiber) = next {
-            sched::unpark(fiber);
+        if let Some(target) = next {
+            target.wake();
         }
     }
 
@@ -371,12 +389,7 @@ impl Attempt {
         reason: Reason,
         deadline: Option<u64>,
     ) -> Readiness {
-        let waiter = Waiter {
-            fiber,
-            next: Cell::new(ptr::null_mut()),
-            shared: false,
-            told: AtomicU8::new(told::WAITING),
-        };
+        let waiter = Waiter::new(Target::fiber(fiber), false);
         let told = || waiter.told.load(Ordering::Acquire) != told::WAITING;
         let since = fiber.handled();
         // Of an epoll the number means nothing to the reader of a report.
@@ -545,17 +558,14 @@ impl Lists {
     }
 
     /// Takes the first that waits for itself alone out of the line.
-    fn take_first(&mut self, direction: Direction) -> Option<FiberRef> {
+    fn take_first(&mut self, direction: Direction) -> Option<Target> {
         let mut current = self.waiters[direction as usize];
         while !current.is_null() {
             // SAFETY: as above.
             let waiter = unsafe { &*current };
             if !waiter.shared {
                 self.remove(direction, waiter);
-                let fiber = waiter.fiber;
-                // The waiter's stack may go on as soon as this is stored.
-                waiter.told.store(told::READY, Ordering::Release);
-                return Some(fiber);
+                return waiter.tell(told::READY);
             }
             current = waiter.next.get();
         }
@@ -568,7 +578,7 @@ impl Lists {
         direction: Direction,
         shared_only: bool,
         tell: u8,
-        batch: &mut [Option<FiberRef>],
+        batch: &mut [Option<Target>],
     ) -> usize {
         let mut count = 0;
         let mut current = self.waiters[direction as usize];
@@ -578,9 +588,10 @@ impl Lists {
             current = waiter.next.get();
             if !shared_only || waiter.shared {
                 self.remove(direction, waiter);
-                batch[count] = Some(waiter.fiber);
-                count += 1;
-                waiter.told.store(tell, Ordering::Release);
+                if let Some(fiber) = waiter.tell(tell) {
+                    batch[count] = Some(fiber);
+                    count += 1;
+                }
             }
         }
         count
@@ -738,8 +749,8 @@ fn edges(entry: &Entry, generation: u32, bits: u32, everyone: bool, wakes: &mut 
         };
         drop(lists);
         loop {
-            for fiber in first.take().into_iter().chain(batch[..count].iter().copied().flatten()) {
-                wakes.add(fiber);
+            for target in first.take().into_iter().chain(batch[..count].iter().copied().flatten()) {
+                wakes.add(target);
             }
             if count < batch.len() {
                 break;
@@ -769,9 +780,7 @@ pub fn forget(number: i32) {
             }
             let count = lists.take_many(direction, false, told::CLOSED, &mut batch);
             drop(lists);
-            for fiber in batch[..count].iter().copied().flatten() {
-                sched::unpark(fiber);
-            }
+            batch[..count].iter().copied().flatten().for_each(Target::wake);
             if count < batch.len() {
                 break;
             }
@@ -863,12 +872,7 @@ impl Interest {
     /// Begins to watch a descriptor; do so before the look at its state. `None` where epoll cannot.
     #[must_use]
     pub fn begin(fiber: FiberRef, number: i32, direction: Direction) -> Self {
-        let waiter = Waiter {
-            fiber,
-            next: Cell::new(ptr::null_mut()),
-            shared: true,
-            told: AtomicU8::new(told::WAITING),
-        };
+        let waiter = Waiter::new(Target::fiber(fiber), true);
         Self { attempt: Attempt::begin(number, direction), waiter }
     }
 
@@ -964,6 +968,8 @@ pub(crate) unsafe fn reset() {
         }
     }
 }
+
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,7 @@ use crate::preempt::Why;
 use crate::reactor::Reactor;
 use crate::stats::Counters;
 use crate::sync::{AtomicPtr, Ordering};
-use crate::timer::Wheel;
+use crate::timer::{Timer, Wheel};
 use crate::{Settings, sys, trace};
 
 /// Everything there is one of.
@@ -621,10 +621,15 @@ pub(crate) fn wheel(index: u32) -> &'static Wheel {
 
 /// Arms the running fiber's timer.
 pub(crate) fn arm_timer(fiber: FiberRef, deadline: u64) {
+    arm(fiber.timer(), deadline);
+}
+
+/// Arms a timer.
+pub(crate) fn arm(timer: &'static Timer, deadline: u64) {
     with_worker(|worker| {
         let own = worker.is_some();
         let worker = worker.unwrap_or(&runtime().workers[0]);
-        let first = worker.wheel.arm(worker.index, fiber.timer(), deadline);
+        let first = worker.wheel.arm(worker.index, timer, deadline);
         // Our own worker looks at its wheel before it sleeps; another may be asleep already.
         if first && !own {
             notify();

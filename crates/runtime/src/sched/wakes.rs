@@ -5,7 +5,8 @@
 //! while it works on the first.
 
 use super::{Worker, notify, unpark_on};
-use crate::fiber::{self, FiberRef};
+use crate::fiber;
+use crate::waker::Target;
 
 /// As many as a core has requests to memory under way, roughly.
 const AT_ONCE: usize = 16;
@@ -15,7 +16,7 @@ const AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Wakes<'a> {
     worker: Option<&'a Worker>,
-    fibers: [Option<FiberRef>; AT_ONCE],
+    fibers: [Option<Target>; AT_ONCE],
     count: usize,
 }
 
@@ -24,17 +25,18 @@ impl<'a> Wakes<'a> {
         Self { worker, fibers: [None; AT_ONCE], count: 0 }
     }
 
-    pub(crate) fn add(&mut self, fiber: FiberRef) {
+    /// One that was summoned.
+    pub(crate) fn add(&mut self, fiber: Target) {
         if self.count == AT_ONCE {
             self.wake();
         }
-        fiber::prefetch(fiber.as_pointer());
+        fiber::prefetch(fiber.record());
         self.fibers[self.count] = Some(fiber);
         self.count += 1;
     }
 
     fn wake(&mut self) {
-        for fiber in self.fibers[..self.count].iter().copied().flatten() {
+        for fiber in self.fibers[..self.count].iter().filter_map(|target| (*target)?.called()) {
             unpark_on(self.worker, fiber);
         }
         if self.count > 0 && self.worker.is_none() {

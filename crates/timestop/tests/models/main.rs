@@ -4,6 +4,9 @@
 
 #![allow(clippy::duplicate_mod, reason = "the examples, each a program, share a file")]
 
+#[path = "../it/servers.rs"]
+#[allow(dead_code, reason = "shared with a larger binary, which uses all of it")]
+mod servers;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with a larger binary, which uses all of it")]
 mod support;
@@ -17,6 +20,7 @@ mod coro_pep380;
 mod coro_runtime;
 mod coro_stackless;
 mod echo;
+mod future;
 mod reactor;
 mod twisted_cancellation;
 mod twisted_defer;
