@@ -28,6 +28,12 @@ pub mod channel;
 #[cfg(loom)]
 #[path = "channel/under_loom.rs"]
 mod channel;
+#[cfg(not(loom))]
+pub mod queue;
+#[cfg(loom)]
+#[path = "queue/under_loom.rs"]
+mod queue;
+mod wait;
 
 /// What the model checker does not run.
 macro_rules! not_under_loom {

@@ -91,14 +91,10 @@ mod error;
 mod future;
 mod handle;
 mod iter;
-mod lock;
 mod meeting;
 mod select;
 mod select_macro;
 mod shared;
-mod sleeper;
-mod sync;
-mod waiter;
 mod watch;
 
 use std::sync::Arc;
