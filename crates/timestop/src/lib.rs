@@ -47,6 +47,7 @@ not_under_loom! {
     mod report;
     mod scope;
     mod spawn;
+    pub mod sync;
 
     pub use config::{Config, adopt_threads, deadline, run, timeout, without_preemption};
     pub use pin::{Pin, pin};

@@ -55,6 +55,7 @@ impl Sleeper {
             For::Room => Reason::Send,
             For::OneOf => Reason::Select,
             For::Event => Reason::Condition,
+            For::Time => Reason::Sleep,
         };
         loop {
             let breakable = limit.breakable;

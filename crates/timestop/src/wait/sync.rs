@@ -45,6 +45,8 @@ pub(crate) enum For {
     OneOf,
     /// That something has happened.
     Event,
+    /// A point in time.
+    Time,
 }
 
 /// How long to wait, and what may end it besides the channel.
