@@ -10,7 +10,7 @@
 
 use std::mem::{self, MaybeUninit};
 
-use super::order::{Order, Store};
+use super::order::{Order, Sealed, Store};
 use crate::wait::held::{Held, Mutex};
 use crate::wait::sync::{AtomicUsize, For, Interrupted, Limit, Ordering, caller};
 use crate::wait::waiter::{End, Queue};
@@ -32,6 +32,12 @@ pub(super) struct Core<T, O: Order<T>> {
     /// Who compares items, under the lock; 0 for nobody.
     comparing: AtomicUsize,
 }
+
+/// A queue whose lock is held.
+type Locked<'core, T, O> = Held<'core, State<T, <O as Sealed<T>>::Store>>;
+
+/// What a put comes to that would have to wait, or cannot be done.
+type NotPut<'core, T, O> = (T, Why, Locked<'core, T, O>);
 
 /// What the lock guards.
 struct State<T, S> {
@@ -60,7 +66,7 @@ impl<T, O: Order<T>> Core<T, O> {
     /// # Panics
     ///
     /// Within a comparison of this queue's own items, which would wait for itself.
-    fn lock(&self) -> Held<'_, State<T, O::Store>> {
+    fn lock(&self) -> Locked<'_, T, O> {
         // Relaxed: what the caller itself has written.
         if O::COMPARES && self.comparing.load(Ordering::Relaxed) == caller() {
             panic!("timestop::queue: an item's `Ord` uses the queue that compares it");
@@ -104,8 +110,7 @@ impl<T, O: Order<T>> Core<T, O> {
     }
 
     /// Puts if that needs no waiting. Gives the item back, with the lock held, where it does.
-    #[allow(clippy::type_complexity)]
-    fn put_now(&self, item: T) -> Result<(), (T, Why, Held<'_, State<T, O::Store>>)> {
+    fn put_now(&self, item: T) -> Result<(), NotPut<'_, T, O>> {
         let mut state = self.lock();
         if state.is_shut_down {
             return Err((item, Why::ShutDown, state));
@@ -149,7 +154,7 @@ impl<T, O: Order<T>> Core<T, O> {
     }
 
     /// Gets if that needs no waiting. The lock is still held where it does.
-    fn get_now(&self) -> Result<T, (Why, Held<'_, State<T, O::Store>>)> {
+    fn get_now(&self) -> Result<T, (Why, Locked<'_, T, O>)> {
         let mut state = self.lock();
         let way = self.comparing(|| state.items.way(state.putters.first_value()));
         let Some(way) = way else {

@@ -128,7 +128,8 @@ where
 
 impl<'scope, 'env: 'scope, E: Send + 'env> Group<'scope, 'env, E> {
     /// Runs `f` on a new fiber of the group. Waits while as many run as the [limit](Self::set_limit) allows:
-    /// until one ends, whatever becomes of the caller.
+    /// until one ends, whatever becomes of the caller. So fibers of a group that spawn others in it, up to
+    /// the limit, wait for each other: use [`try_spawn`](Self::try_spawn) there.
     ///
     /// # Panics
     ///
