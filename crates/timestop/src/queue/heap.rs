@@ -88,7 +88,7 @@ impl<T: Ord> Store<T> for Heap<T> {
     fn spot(&self, item: &T) -> usize {
         let mut index = self.items.len();
         // A new one comes after its equals.
-        while index > 0 && *item < self.items[(index - 1) / 2].value {
+        while index > 0 && item.cmp(&self.items[(index - 1) / 2].value) == Ordering::Less {
             index = (index - 1) / 2;
         }
         index

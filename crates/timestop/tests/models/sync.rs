@@ -8,9 +8,9 @@ mod singleflight;
 mod waitgroup;
 
 /// What a panic says.
-fn text(f: impl FnOnce()) -> String {
+fn text<T>(f: impl FnOnce() -> T) -> String {
     let f = std::panic::AssertUnwindSafe(f);
-    let payload = std::panic::catch_unwind(f).expect_err("it panics");
+    let payload = std::panic::catch_unwind(f).err().expect("it panics");
     match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => (*payload.downcast_ref::<&str>().expect("a text")).to_owned(),

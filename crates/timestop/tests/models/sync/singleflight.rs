@@ -130,7 +130,7 @@ fn panics() {
         });
         until("the leader waits", || waits(&leader));
         let theirs = Arc::clone(&flight);
-        let follower = timestop::spawn(move || text(|| drop(theirs.run(1, || 2))));
+        let follower = timestop::spawn(move || text(|| theirs.run(1, || 2)));
         until("the follower waits", || waits(&follower));
         go.send(()).expect("the leader receives");
         assert_eq!(leader.join().expect("caught"), "invalid memory address");
@@ -175,8 +175,7 @@ fn a_clone_that_panics() {
 fn within_itself() {
     on_fiber(|| {
         let flight = SingleFlight::new();
-        let said =
-            text(|| drop(flight.run(1, || flight.run(1, || 2).map_or(0, |answer| answer.value))));
+        let said = text(|| flight.run(1, || flight.run(1, || 2).map_or(0, |answer| answer.value)));
         assert_eq!(said, "timestop::sync::SingleFlight: a call asks for its own key");
         let other = flight.run(1, || flight.run(2, || 2).map_or(0, |answer| answer.value));
         assert_eq!(other.map(|answer| answer.value), Ok(2));
