@@ -340,7 +340,9 @@ impl Drop for Restore {
 /// Once `limit` has passed, blocking I/O within `f` fails with `ErrorKind::TimedOut` (`ETIMEDOUT`),
 /// and sleeps end early, so that any blocking code ends along the error paths that it has. `f` is not
 /// interrupted otherwise: it may compute on, and waits for locks, std's channels (`mpsc::recv`) and other
-/// fibers go on; those in [`channel`](crate::channel)s end. The nearest of several nested limits counts.
+/// fibers go on; those in [`channel`](crate::channel), [`queue`](crate::queue) and [`sync`](crate::sync) end.
+/// The nearest of several nested limits counts. Fibers that `f` spawns do not inherit it: see
+/// [`Context`](crate::sync::Context).
 ///
 /// Cost: two stores, and a timer at each wait.
 ///

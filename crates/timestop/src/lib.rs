@@ -28,6 +28,12 @@ pub mod channel;
 #[cfg(loom)]
 #[path = "channel/under_loom.rs"]
 mod channel;
+#[cfg(not(loom))]
+pub mod queue;
+#[cfg(loom)]
+#[path = "queue/under_loom.rs"]
+mod queue;
+mod wait;
 
 /// What the model checker does not run.
 macro_rules! not_under_loom {
@@ -44,6 +50,7 @@ not_under_loom! {
     mod report;
     mod scope;
     mod spawn;
+    pub mod sync;
 
     pub use config::{Config, adopt_threads, deadline, run, timeout, without_preemption};
     pub use pin::{Pin, pin};

@@ -286,9 +286,9 @@ impl<T> JoinHandle<T> {
 
     /// Asks the fiber to end: from now on its blocking I/O fails with `ECANCELED`
     /// (`raw_os_error() == Some(125)`) and its sleeps end early, so that it leaves by the error paths
-    /// that it has. Waits in [`channel`](crate::channel)s end too; those for locks, std's channels and
-    /// other fibers go on. A fiber that has not started
-    /// yet still starts.
+    /// that it has. Waits in [`channel`](crate::channel), [`queue`](crate::queue) and [`sync`](crate::sync)
+    /// end too; those for locks, std's channels and other fibers go on. A fiber that has not started yet
+    /// still starts.
     pub fn cancel(&self) {
         self.0.cancel();
     }

@@ -9,8 +9,8 @@ use super::error::{RecvError, SendError};
 use super::handle::{Receiver, Sender, Source};
 use super::meeting::Arm;
 use super::shared::{NoMessage, NotSent};
-use super::sync::Interrupted;
-use super::waiter::{End, Place, Waiter};
+use crate::wait::sync::Interrupted;
+use crate::wait::waiter::{End, Place, Waiter};
 
 /// A reference to an arm.
 #[derive(Clone, Copy)]

@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::arm::{ArmRef, ReceiveArm, SendArm};
-use super::clock;
 use super::error::{RecvError, SendError};
 use super::handle::{Receiver, Sender};
 use super::meeting::Arm;
 use super::select::{self, Ended, Patience};
-use super::sync::Interrupted;
+use crate::wait::sync::Interrupted;
+use crate::wait::time;
 
 /// Waits for one of any number of channels. [`select!`](crate::channel::select!) is the same where the arms
 /// stand in the source.
@@ -100,7 +100,7 @@ impl<'channel> Select<'channel> {
         &mut self,
         limit: Duration,
     ) -> Result<Option<Chosen<'_, 'channel>>, Interrupted> {
-        self.wait_until(clock::from_now(limit))
+        self.wait_until(time::from_now(limit))
     }
 
     /// As [`wait`](Self::wait), and waits until that time at most: then `None`.
@@ -112,7 +112,7 @@ impl<'channel> Select<'channel> {
         &mut self,
         at: Instant,
     ) -> Result<Option<Chosen<'_, 'channel>>, Interrupted> {
-        self.wait_until(clock::point(at))
+        self.wait_until(time::point(at))
     }
 
     fn wait_until(&mut self, deadline: u64) -> Result<Option<Chosen<'_, 'channel>>, Interrupted> {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use timestop_runtime::sys;
 
+use crate::wait::time::nanoseconds;
+
 /// Says that there will be no message any more.
 const NEVER: u64 = u64::MAX;
 
@@ -77,18 +79,4 @@ impl<T> Clock<T> {
             }
         }
     }
-}
-
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A point in time, as the runtime counts.
-pub(super) fn from_now(wait: Duration) -> u64 {
-    sys::now().saturating_add(nanoseconds(wait))
-}
-
-/// The same of an instant; now for one that is past.
-pub(super) fn point(instant: Instant) -> u64 {
-    from_now(instant.saturating_duration_since(Instant::now()))
 }

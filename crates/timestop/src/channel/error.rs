@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 
 use super::shared::{NoMessage, NotSent};
-pub use super::sync::Interrupted;
+pub use crate::wait::sync::Interrupted;
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::{self, Clock};
+use super::clock::Clock;
 use super::counted::Hold;
 use super::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
@@ -12,8 +12,9 @@ use super::error::{
 use super::future::RecvFuture;
 use super::iter::{Iter, TryIter};
 use super::shared::Shared;
-use super::sleeper::interrupted;
-use super::sync::{AtomicU32, For, Limit, Sleeper};
+use crate::wait::sleeper::interrupted;
+use crate::wait::sync::{AtomicU32, For, Limit, Sleeper};
+use crate::wait::time;
 
 /// The end of a channel by which messages go in.
 ///
@@ -83,7 +84,7 @@ impl<T> Sender<T> {
     ///
     /// As `send`; and there was no room in time.
     pub fn send_timeout(&self, message: T, limit: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.send_until(message, clock::from_now(limit))
+        self.send_until(message, time::from_now(limit))
     }
 
     /// As [`send`](Self::send), and waits until that time at most.
@@ -92,7 +93,7 @@ impl<T> Sender<T> {
     ///
     /// As `send`; and there was no room in time.
     pub fn send_deadline(&self, message: T, at: Instant) -> Result<(), SendTimeoutError<T>> {
-        self.send_until(message, clock::point(at))
+        self.send_until(message, time::point(at))
     }
 
     fn send_until(&self, message: T, deadline: u64) -> Result<(), SendTimeoutError<T>> {
@@ -228,7 +229,7 @@ impl<T> Receiver<T> {
     ///
     /// As `recv`; and none has come in time.
     pub fn recv_timeout(&self, limit: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_within(Limit::until(clock::from_now(limit))).map_err(RecvTimeoutError::from)
+        self.recv_within(Limit::until(time::from_now(limit))).map_err(RecvTimeoutError::from)
     }
 
     /// As [`recv`](Self::recv), and waits until that time at most.
@@ -237,7 +238,7 @@ impl<T> Receiver<T> {
     ///
     /// As `recv`; and none has come in time.
     pub fn recv_deadline(&self, at: Instant) -> Result<T, RecvTimeoutError> {
-        self.recv_within(Limit::until(clock::point(at))).map_err(RecvTimeoutError::from)
+        self.recv_within(Limit::until(time::point(at))).map_err(RecvTimeoutError::from)
     }
 
     /// A future that receives a message. It may be dropped at any time: no message is lost with it.

@@ -10,8 +10,8 @@
 //!
 //! Else it sleeps until one has claimed it, and leaves the other queues.
 
-use super::sync::{For, Interrupted, Limit};
-use super::waiter::{End, Waiter};
+use crate::wait::sync::{For, Interrupted, Limit};
+use crate::wait::waiter::{End, Waiter};
 
 /// An arm, whatever it receives or sends. Used by one thread or fiber at a time.
 pub(super) trait Arm {

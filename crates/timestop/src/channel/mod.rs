@@ -91,14 +91,10 @@ mod error;
 mod future;
 mod handle;
 mod iter;
-mod lock;
 mod meeting;
 mod select;
 mod select_macro;
 mod shared;
-mod sleeper;
-mod sync;
-mod waiter;
 mod watch;
 
 use std::sync::Arc;
@@ -116,7 +112,6 @@ pub use error::{
 pub use future::RecvFuture;
 pub use handle::{Receiver, Sender};
 pub use iter::{IntoIter, Iter, TryIter};
-pub(crate) use sleeper::interrupted;
 
 /// A channel with room for `capacity` messages; without any, an [`unbuffered`] one.
 ///

@@ -9,8 +9,8 @@ use loom::thread;
 
 use super::meeting::{Arm, Slept, queue_and_sleep};
 use super::shared::{NoMessage, NotSent, Shared};
-use super::sync::{Interrupted, Limit};
-use super::waiter::{End, Place, Waiter};
+use crate::wait::sync::{Interrupted, Limit};
+use crate::wait::waiter::{End, Place, Waiter};
 
 type Channel = Arc<Shared<u32>>;
 

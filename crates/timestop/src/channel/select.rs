@@ -14,11 +14,11 @@ use std::time::Duration;
 use timestop_runtime::sys;
 
 use super::arm::ArmRef;
-use super::clock;
 use super::meeting::{Slept, queue_and_sleep};
-use super::sleeper::interrupted;
-use super::sync::Interrupted;
-use super::waiter::Waiter;
+use crate::wait::sleeper::interrupted;
+use crate::wait::sync::Interrupted;
+use crate::wait::time;
+use crate::wait::waiter::Waiter;
 
 /// How a select ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Patience {
 /// What `default(limit)` says: a duration from now.
 #[must_use]
 pub fn patience(limit: Duration) -> Patience {
-    Patience::Until(clock::from_now(limit))
+    Patience::Until(time::from_now(limit))
 }
 
 /// Does one of the arms.

@@ -14,9 +14,9 @@
 use std::mem::MaybeUninit;
 
 use super::buffer::{Block, Buffer, Push};
-use super::sync::{AtomicBool, AtomicUsize, For, Guard, Interrupted, Limit, Lock, Ordering};
-use super::waiter::{End, Place, Queue, Waiter};
 use super::watch::{Watch, Watchers};
+use crate::wait::sync::{AtomicBool, AtomicUsize, For, Guard, Interrupted, Limit, Lock, Ordering};
+use crate::wait::waiter::{End, Place, Queue, Waiter};
 
 /// Why there was no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,20 +199,18 @@ impl<T> Shared<T> {
             drop(state);
             task.wake();
         }
-        if let Some(why) = waiter.wait((For::Room, self.address()), limit) {
+        let leave = || {
             let mut state = self.state.lock();
-            if state.senders.remove(&place) {
-                self.note_senders(&state);
-                drop(state);
-                // SAFETY: the place was in the queue until now: nobody has taken the value.
-                return Err((unsafe { place.slot.take() }, NotSent::Ended(why)));
-            }
-            // Served or closed meanwhile, under the lock.
-        }
-        match waiter.end() {
-            End::Served => Ok(()),
+            let left = state.senders.remove(&place);
+            self.note_senders(&state);
+            left
+        };
+        match waiter.wait_alone((For::Room, self.address()), limit, leave) {
+            Ok(End::Served) => Ok(()),
             // SAFETY: who closes leaves the value.
-            End::Closed => Err((unsafe { place.slot.take() }, NotSent::Closed)),
+            Ok(End::Closed) => Err((unsafe { place.slot.take() }, NotSent::Closed)),
+            // SAFETY: the place was in the queue until now: nobody has taken the value.
+            Err(why) => Err((unsafe { place.slot.take() }, NotSent::Ended(why))),
         }
     }
 
@@ -289,18 +287,17 @@ impl<T> Shared<T> {
         state.receivers.push(&place);
         self.receiver_waits.store(true, Ordering::Release);
         drop(state);
-        if let Some(why) = waiter.wait((For::Message, self.address()), limit) {
+        let leave = || {
             let mut state = self.state.lock();
-            if state.receivers.remove(&place) {
-                self.note_receivers(&state);
-                return Err(NoMessage::Ended(why));
-            }
-            // Served or closed meanwhile, under the lock.
-        }
-        match waiter.end() {
+            let left = state.receivers.remove(&place);
+            self.note_receivers(&state);
+            left
+        };
+        match waiter.wait_alone((For::Message, self.address()), limit, leave) {
             // SAFETY: who serves leaves a value.
-            End::Served => Ok(unsafe { place.slot.take() }),
-            End::Closed => Err(NoMessage::Closed),
+            Ok(End::Served) => Ok(unsafe { place.slot.take() }),
+            Ok(End::Closed) => Err(NoMessage::Closed),
+            Err(why) => Err(NoMessage::Ended(why)),
         }
     }
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use std::{io, process};
 
 use super::EventLoop;
-use crate::channel::{Interrupted, interrupted};
+use crate::channel::Interrupted;
+use crate::wait::sleeper::interrupted;
 use super::node::{Payload, guarded};
 use super::poller::{Events, Poller};
 use super::remote::{Message, Shared};

@@ -1,18 +1,18 @@
-//! What the core of a channel stands on: atomics, a cell, a lock and a way to sleep. The real ones here,
+//! What waiting stands on: atomics, a cell, a lock and a way to sleep. The real ones here,
 //! loom's where the model checker runs.
 
 #[cfg(loom)]
-pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
-pub(super) use std::sync::atomic::Ordering;
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 #[cfg(loom)]
-pub(super) use self::model::{Guard, Lock, Sleeper, Wake};
+pub(crate) use self::model::{Guard, Lock, Sleeper, Wake};
 #[cfg(not(loom))]
-pub(super) use super::lock::{Guard, Lock};
+pub(crate) use super::lock::{Guard, Lock};
 #[cfg(not(loom))]
-pub(super) use super::sleeper::{Sleeper, Wake};
+pub(crate) use super::sleeper::{Sleeper, Wake};
 
 /// Why a blocking operation ended with nothing done. Not because of the channel: because of the fiber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,44 +24,61 @@ pub enum Interrupted {
     TimedOut,
 }
 
+/// What tells the running fiber or OS thread from all others that there are; not 0.
+pub(crate) fn caller() -> usize {
+    #[cfg(not(loom))]
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    #[cfg(loom)]
+    loom::thread_local! {
+        static HERE: u8 = 0;
+    }
+    HERE.with(|here| std::ptr::from_ref(here) as usize)
+}
+
 /// What is waited for, for reports.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum For {
+pub(crate) enum For {
     Message,
     Room,
     OneOf,
+    /// That something has happened.
+    Event,
+    /// A point in time.
+    Time,
 }
 
 /// How long to wait, and what may end it besides the channel.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     /// Monotonic nanoseconds; `u64::MAX` for none.
-    pub(super) deadline: u64,
+    pub(crate) deadline: u64,
     /// Whether the fiber's cancellation and its own deadline end the wait.
-    pub(super) breakable: bool,
+    pub(crate) breakable: bool,
 }
 
 impl Limit {
     /// For ever, but for the fiber's own end.
-    pub(super) const NONE: Self = Self { deadline: u64::MAX, breakable: true };
+    pub(crate) const NONE: Self = Self { deadline: u64::MAX, breakable: true };
     /// Until it comes: it is on its way.
-    pub(super) const COMING: Self = Self { deadline: u64::MAX, breakable: false };
+    pub(crate) const COMING: Self = Self { deadline: u64::MAX, breakable: false };
 
-    pub(super) fn until(deadline: u64) -> Self {
+    pub(crate) fn until(deadline: u64) -> Self {
         Self { deadline, breakable: true }
     }
 }
 
 /// A cell that others write, in an order that something else sees to. Loom reports where nothing does.
 #[derive(Debug)]
-pub(super) struct Slot<T>(
+pub(crate) struct Slot<T>(
     #[cfg(not(loom))] std::cell::UnsafeCell<std::mem::MaybeUninit<T>>,
     #[cfg(loom)] loom::cell::UnsafeCell<std::mem::MaybeUninit<T>>,
 );
 
 impl<T> Slot<T> {
     #[inline]
-    pub(super) fn new(value: std::mem::MaybeUninit<T>) -> Self {
+    pub(crate) fn new(value: std::mem::MaybeUninit<T>) -> Self {
         #[cfg(not(loom))]
         return Self(std::cell::UnsafeCell::new(value));
         #[cfg(loom)]
@@ -80,16 +97,25 @@ impl<T> Slot<T> {
     ///
     /// Nobody else reads or writes meanwhile, and nothing is in the slot.
     #[inline]
-    pub(super) unsafe fn write(&self, value: T) {
+    pub(crate) unsafe fn write(&self, value: T) {
         // SAFETY: a place for a `T`; the caller vouches for the rest.
         unsafe { self.place().write(value) };
     }
 
     /// # Safety
     ///
+    /// Nobody writes meanwhile; a value is in the slot.
+    #[inline]
+    pub(crate) unsafe fn get(&self) -> &T {
+        // SAFETY: as the caller vouches.
+        unsafe { &*self.place() }
+    }
+
+    /// # Safety
+    ///
     /// Nobody else reads or writes meanwhile; a value is in the slot, which is empty afterwards.
     #[inline]
-    pub(super) unsafe fn take(&self) -> T {
+    pub(crate) unsafe fn take(&self) -> T {
         // SAFETY: as the caller vouches.
         unsafe { self.place().read() }
     }
@@ -103,22 +129,22 @@ mod model {
 
     /// The lock of a channel.
     #[derive(Debug)]
-    pub(in super::super) struct Lock<T>(loom::sync::Mutex<T>);
+    pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
 
-    pub(in super::super) struct Guard<'lock, T>(loom::sync::MutexGuard<'lock, T>);
+    pub(crate) struct Guard<'lock, T>(loom::sync::MutexGuard<'lock, T>);
 
     impl<T> Lock<T> {
-        pub(in super::super) fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
 
-        pub(in super::super) fn lock(&self) -> Guard<'_, T> {
+        pub(crate) fn lock(&self) -> Guard<'_, T> {
             Guard(self.0.lock().expect("nobody panics"))
         }
     }
 
     impl<T> Guard<'_, T> {
-        pub(in super::super) fn wake(self, wake: Wake) {
+        pub(crate) fn wake(self, wake: Wake) {
             drop(self);
             wake.call();
         }
@@ -141,22 +167,22 @@ mod model {
     /// A thread that may be woken for no reason, and after it has gone on. (Not loom's `park`: in 0.7 an
     /// `unpark` lets a thread go on that waits for a mutex.)
     #[derive(Debug, Clone)]
-    pub(in super::super) struct Sleeper(loom::sync::Arc<loom::sync::Notify>);
+    pub(crate) struct Sleeper(loom::sync::Arc<loom::sync::Notify>);
 
-    pub(in super::super) struct Wake(loom::sync::Arc<loom::sync::Notify>);
+    pub(crate) struct Wake(loom::sync::Arc<loom::sync::Notify>);
 
     impl Sleeper {
-        pub(in super::super) fn current() -> Self {
+        pub(crate) fn current() -> Self {
             Self(loom::sync::Arc::new(loom::sync::Notify::new()))
         }
 
-        pub(in super::super) fn wake(&self, _word: &AtomicU32) -> Wake {
+        pub(crate) fn wake(&self, _word: &AtomicU32) -> Wake {
             Wake(self.0.clone())
         }
 
         /// With a deadline, it has passed already: so the checker sees every order of a time-out and
         /// what else happens.
-        pub(in super::super) fn sleep(
+        pub(crate) fn sleep(
             &self,
             word: &AtomicU32,
             done: u32,
@@ -176,7 +202,7 @@ mod model {
     }
 
     impl Wake {
-        pub(in super::super) fn call(self) {
+        pub(crate) fn call(self) {
             self.0.notify();
         }
     }

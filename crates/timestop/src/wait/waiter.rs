@@ -1,4 +1,4 @@
-//! One wait, and its places in the queues of channels.
+//! One wait, and its places in the queues of channels and what is like them.
 //!
 //! A wait has one place, or under `select` one in each arm's queue. Whoever serves a place first *claims*
 //! the wait, under the lock of that place's channel; then moves the value; then says that it is done, which
@@ -28,7 +28,7 @@ const CLOSED: u32 = 4;
 
 /// What became of a wait that another has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The value has been handed over, or taken.
     Served,
     /// The channel was closed.
@@ -37,7 +37,7 @@ pub(super) enum End {
 
 /// One wait, on the stack of who waits.
 #[derive(Debug)]
-pub(super) struct Waiter {
+pub(crate) struct Waiter {
     state: AtomicU32,
     /// Whether it has several places.
     selects: bool,
@@ -49,7 +49,7 @@ pub(super) struct Waiter {
 impl Waiter {
     /// A wait of the caller, in one place.
     #[inline]
-    pub(super) fn alone() -> Self {
+    pub(crate) fn alone() -> Self {
         Self {
             state: AtomicU32::new(OPEN),
             selects: false,
@@ -59,30 +59,46 @@ impl Waiter {
     }
 
     /// A wait of the caller in several places.
-    pub(super) fn select() -> Self {
+    pub(crate) fn select() -> Self {
         Self { selects: true, ..Self::alone() }
     }
 
     /// Waits until it is done or interrupted. An interrupted wait may be served yet: see
     /// [`withdraw`](Self::withdraw).
-    pub(super) fn wait(&self, what: (For, usize), limit: Limit) -> Option<Interrupted> {
+    pub(crate) fn wait(&self, what: (For, usize), limit: Limit) -> Option<Interrupted> {
         self.sleeper.sleep(&self.state, SERVED, what, limit)
     }
 
+    /// Waits in the one queue that it stands in. If it is interrupted it takes its place out of there, under
+    /// the queue's lock: `leave`, which is false if somebody has already, and has served it.
+    pub(crate) fn wait_alone(
+        &self,
+        what: (For, usize),
+        limit: Limit,
+        leave: impl FnOnce() -> bool,
+    ) -> Result<End, Interrupted> {
+        if let Some(why) = self.wait(what, limit)
+            && leave()
+        {
+            return Err(why);
+        }
+        Ok(self.end())
+    }
+
     /// Ends a select from its own side; false if somebody has claimed it.
-    pub(super) fn withdraw(&self) -> bool {
+    pub(crate) fn withdraw(&self) -> bool {
         // Relaxed: nothing was handed over, and no place is looked at before its lock is taken.
         self.state.compare_exchange(OPEN, WITHDRAWN, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Opens a withdrawn select again; none of its places is in a queue.
-    pub(super) fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.state.store(OPEN, Ordering::Relaxed);
     }
 
     /// How it was ended, once it is done.
     #[inline]
-    pub(super) fn end(&self) -> End {
+    pub(crate) fn end(&self) -> End {
         // Acquire pairs with `finish`: the value is there.
         match self.state.load(Ordering::Acquire) {
             SERVED => End::Served,
@@ -92,7 +108,7 @@ impl Waiter {
     }
 
     /// By which arm, once it is done.
-    pub(super) fn arm(&self) -> usize {
+    pub(crate) fn arm(&self) -> usize {
         self.arm.get() as usize
     }
 
@@ -114,19 +130,19 @@ impl Waiter {
 /// received. All but `waiter` and `arm` is touched under the lock of the channel only, or before the place
 /// stands in a queue, or after the wait is done.
 #[derive(Debug)]
-pub(super) struct Place<T> {
+pub(crate) struct Place<T> {
     waiter: Cell<*const Waiter>,
     arm: u32,
     queued: Cell<bool>,
     previous: Cell<*const Place<T>>,
     next: Cell<*const Place<T>>,
-    pub(super) slot: Slot<T>,
+    pub(crate) slot: Slot<T>,
 }
 
 impl<T> Place<T> {
     /// A place that stands nowhere.
     #[inline]
-    pub(super) fn new(waiter: *const Waiter, arm: u32, value: MaybeUninit<T>) -> Self {
+    pub(crate) fn new(waiter: *const Waiter, arm: u32, value: MaybeUninit<T>) -> Self {
         Self {
             waiter: Cell::new(waiter),
             arm,
@@ -138,7 +154,7 @@ impl<T> Place<T> {
     }
 
     /// Whose wait it is. Before it is queued.
-    pub(super) fn belongs_to(&self, waiter: &Waiter) {
+    pub(crate) fn belongs_to(&self, waiter: &Waiter) {
         self.waiter.set(waiter);
     }
 
@@ -151,7 +167,7 @@ impl<T> Place<T> {
 /// A place that the caller has claimed, and must serve or close: its owner waits for that alone.
 #[derive(Debug)]
 #[must_use = "its owner waits for ever"]
-pub(super) struct Claimed<T>(NonNull<Place<T>>);
+pub(crate) struct Claimed<T>(NonNull<Place<T>>);
 
 impl<T> Claimed<T> {
     #[inline]
@@ -162,7 +178,7 @@ impl<T> Claimed<T> {
 
     /// Hands a value to a receiver.
     #[inline]
-    pub(super) fn give(self, value: T) -> Wake {
+    pub(crate) fn give(self, value: T) -> Wake {
         // SAFETY: a receiver's place is empty, and claimed: it is ours until `finish`.
         unsafe { self.place().slot.write(value) };
         self.finish(SERVED)
@@ -170,14 +186,19 @@ impl<T> Claimed<T> {
 
     /// Takes a sender's value.
     #[inline]
-    pub(super) fn take(self) -> (T, Wake) {
+    pub(crate) fn take(self) -> (T, Wake) {
         // SAFETY: a sender's place holds a value, and is claimed: it is ours until `finish`.
         let value = unsafe { self.place().slot.take() };
         (value, self.finish(SERVED))
     }
 
+    /// Says to one who waits for it that something has happened.
+    pub(crate) fn tell(self) -> Wake {
+        self.finish(SERVED)
+    }
+
     /// Says that the channel was closed. A sender keeps its value.
-    pub(super) fn close(self) -> Wake {
+    pub(crate) fn close(self) -> Wake {
         self.finish(CLOSED)
     }
 
@@ -193,7 +214,7 @@ impl<T> Claimed<T> {
 
 /// Those who wait on one side of a channel, in order. Under the lock of the channel.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     first: *const Place<T>,
     last: *const Place<T>,
 }
@@ -202,18 +223,18 @@ pub(super) struct Queue<T> {
 unsafe impl<T: Send> Send for Queue<T> {}
 
 impl<T> Queue<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { first: ptr::null(), last: ptr::null() }
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
     }
 
     /// Appends a place, which stays where it is until it is taken or removed.
     #[inline]
-    pub(super) fn push(&mut self, place: &Place<T>) {
+    pub(crate) fn push(&mut self, place: &Place<T>) {
         place.queued.set(true);
         place.next.set(ptr::null());
         place.previous.set(self.last);
@@ -226,7 +247,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes out a place; false if somebody has already.
-    pub(super) fn remove(&mut self, place: &Place<T>) -> bool {
+    pub(crate) fn remove(&mut self, place: &Place<T>) -> bool {
         if !place.queued.replace(false) {
             return false;
         }
@@ -247,7 +268,7 @@ impl<T> Queue<T> {
     /// Takes out the first place whose wait can still be claimed, and claims it. Those that others have
     /// claimed by another arm go.
     #[inline]
-    pub(super) fn take(&mut self) -> Option<Claimed<T>> {
+    pub(crate) fn take(&mut self) -> Option<Claimed<T>> {
         // SAFETY: null, or a queued place, whose owner waits.
         while let Some(place) = unsafe { self.first.as_ref() } {
             self.remove(place);
@@ -258,9 +279,31 @@ impl<T> Queue<T> {
         None
     }
 
+    /// A look at the value of the first sender. Of a queue where nobody selects.
+    pub(crate) fn first_value(&self) -> Option<&T> {
+        // SAFETY: null, or a queued place, whose owner waits.
+        let place = unsafe { self.first.as_ref() }?;
+        // SAFETY: a sender's place holds a value while it is queued, and nobody takes it but under the lock.
+        Some(unsafe { place.slot.get() })
+    }
+
+    /// Tells all who wait, and wakes them, in order. Under a lock that suspends.
+    pub(crate) fn tell_all(&mut self) {
+        while let Some(claimed) = self.take() {
+            claimed.tell().call();
+        }
+    }
+
+    /// Ends all waits, as [`tell_all`](Self::tell_all) does. Senders keep their values.
+    pub(crate) fn close_all(&mut self) {
+        while let Some(claimed) = self.take() {
+            claimed.close().call();
+        }
+    }
+
     /// Whether somebody else than `waiter` stands here and can be claimed. (He may be no more when that is
     /// tried.)
-    pub(super) fn has_other(&self, waiter: &Waiter) -> bool {
+    pub(crate) fn has_other(&self, waiter: &Waiter) -> bool {
         let mut current = self.first;
         // SAFETY: as above.
         while let Some(place) = unsafe { current.as_ref() } {

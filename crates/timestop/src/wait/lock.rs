@@ -30,7 +30,7 @@ const LONGEST_SLEEP: u64 = 1_000_000;
 
 /// A value behind a lock.
 #[derive(Debug)]
-pub(super) struct Lock<T> {
+pub(crate) struct Lock<T> {
     held: AtomicBool,
     value: UnsafeCell<T>,
 }
@@ -40,15 +40,15 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 
 /// Proof of holding. Lets go when dropped.
 #[derive(Debug)]
-pub(super) struct Guard<'lock, T>(&'lock Lock<T>);
+pub(crate) struct Guard<'lock, T>(&'lock Lock<T>);
 
 impl<T> Lock<T> {
-    pub(super) fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self { held: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> Guard<'_, T> {
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
         current::deepen();
         if !self.take() {
             self.wait();
@@ -90,7 +90,7 @@ impl<T> Guard<'_, T> {
     /// Lets go and wakes somebody. Not preempted in between: who was taken off a queue does not wait for
     /// another slice of whoever did it.
     #[inline]
-    pub(super) fn wake(self, wake: Wake) {
+    pub(crate) fn wake(self, wake: Wake) {
         current::deepen();
         drop(self);
         wake.call();

@@ -12,11 +12,11 @@ use super::sync::{For, Interrupted, Limit};
 
 /// The fiber or OS thread that has made it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sleeper(Option<FiberRef>);
+pub(crate) struct Sleeper(Option<FiberRef>);
 
 /// What is left to do once a waiter is served: all that is needed when its stack may be gone.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wake {
+pub(crate) enum Wake {
     Fiber(FiberRef),
     /// The word that an OS thread sleeps on.
     Thread(usize),
@@ -24,12 +24,12 @@ pub(super) enum Wake {
 
 impl Sleeper {
     #[inline]
-    pub(super) fn current() -> Self {
+    pub(crate) fn current() -> Self {
         Self(FiberRef::current().filter(|fiber| fiber.may_suspend()))
     }
 
     #[inline]
-    pub(super) fn wake(self, word: &AtomicU32) -> Wake {
+    pub(crate) fn wake(self, word: &AtomicU32) -> Wake {
         match self.0 {
             Some(fiber) => Wake::Fiber(fiber),
             None => Wake::Thread(word.as_ptr() as usize),
@@ -37,7 +37,7 @@ impl Sleeper {
     }
 
     /// Sleeps until `word` is `done` at least, or as the limit has it. On the sleeper itself.
-    pub(super) fn sleep(
+    pub(crate) fn sleep(
         self,
         word: &AtomicU32,
         done: u32,
@@ -54,6 +54,8 @@ impl Sleeper {
             For::Message => Reason::Receive,
             For::Room => Reason::Send,
             For::OneOf => Reason::Select,
+            For::Event => Reason::Condition,
+            For::Time => Reason::Sleep,
         };
         loop {
             let breakable = limit.breakable;
@@ -88,7 +90,7 @@ fn sleep_in_kernel(
 
 impl Wake {
     #[inline]
-    pub(super) fn call(self) {
+    pub(crate) fn call(self) {
         match self {
             Self::Fiber(fiber) => runtime::unpark(fiber),
             // The word may be gone; the kernel then wakes nobody, or somebody for no reason, which every
@@ -109,4 +111,13 @@ pub(crate) fn interrupted() -> Option<Interrupted> {
     }
     let deadline = fiber.deadline();
     (deadline != u64::MAX && sys::now() >= deadline).then_some(Interrupted::TimedOut)
+}
+
+/// What came of a wait with a time limit: false where that has passed, and it was not the fiber's own.
+pub(crate) fn in_time(ended: Result<(), Interrupted>) -> Result<bool, Interrupted> {
+    match (ended, interrupted()) {
+        (Ok(()), _) => Ok(true),
+        (Err(Interrupted::TimedOut), None) => Ok(false),
+        (Err(why), own) => Err(own.unwrap_or(why)),
+    }
 }

@@ -1,0 +1,6 @@
+//! `timestop::queue` between fibers, and between fibers and OS threads.
+
+mod cancelling;
+mod comparing;
+mod cpython;
+mod stress;
