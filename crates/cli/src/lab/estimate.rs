@@ -1,6 +1,6 @@
 //! How long a lab will take, before it begins: what is said first, and what `--dry-run` shows row by row.
 //!
-//! It adds up what a typical run of each experiment takes (`Experiment::seconds`, measured with nothing else on two cores),
+//! It adds up what a typical run of each experiment takes (`Experiment::seconds`: what one took on two cores, or what its windows and set-ups add up to),
 //! over the cells that will be run as things are: a subject that is not built takes no time. A run that fails is tried
 //! at smaller sizes, and one that hangs lasts to its limit: neither is reckoned with.
 

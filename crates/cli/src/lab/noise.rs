@@ -12,9 +12,7 @@ use rustix::process::{getpid, set_child_subreaper};
 const DISTURBED: f64 = 0.10;
 /// And never by less than this: the accounts are kept in ticks of ten milliseconds.
 const TICKS: Duration = Duration::from_millis(30);
-/// Runs are noisy that lie further apart than this part of their median. Half of it is what cores of shared machines
-/// differ by from one run to the next (their clocks, their neighbours' use of the cache): a tenth either way says nothing
-/// of the runs, more does.
+/// Runs are noisy that lie further apart than this part of their median.
 pub(super) const SPREAD: f64 = 0.20;
 
 /// The accounts at one moment.

@@ -9,7 +9,7 @@
 //! preemption was *vain*. So is every one in a program that is known to run under one lock: if it helped somebody, then
 //! to the lock, which another had in the middle of its work. Vain ones draw on an [`Allowance`]. Where that is used up
 //! nobody is preempted in favour of others before his slice is over, and the monitor looks no sooner, until there is
-//! something left again, after a millisecond at most. One that helped fills it up.
+//! something left again, after two milliseconds at most. One that helped fills it up.
 //!
 //! Rejected: to forbid them. Python's lock goes from a thread that computes to another one only because that one wakes up
 //! and asks.
@@ -21,7 +21,7 @@ use crate::fiber::FiberRef;
 /// What a vain preemption costs, in nanoseconds: itself, its resumption, the run in between, the look of the monitor.
 const COST: i64 = 20_000;
 /// They may take one in so many nanoseconds.
-const SHARE: i64 = 50;
+const SHARE: i64 = 100;
 /// So many may follow one another after a while without.
 const BURST: i64 = 5;
 

@@ -9,6 +9,7 @@ use super::subject::Trial;
 mod channels;
 pub(super) mod demo;
 pub(super) mod echo;
+pub(super) mod generator;
 pub(super) mod hog;
 pub(super) mod http;
 pub(super) mod idle_cpu;

@@ -96,7 +96,8 @@ pub(super) static ALL: &[Experiment] = &[
     Experiment {
         name: "generator",
         question: "What does the next value of a generator cost?",
-        variants: &[(0, &[])],
+        variants: &[(0, &[Timestop])],
+        measure: bench::generator::measure,
         outside: program("generator", COUNTED),
         workers: 1,
         ..TIMED
