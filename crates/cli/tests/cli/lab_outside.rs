@@ -196,10 +196,10 @@ fn latenesses_are_read_from_the_file_that_a_program_writes() {
     let checkout = Checkout::with(&[("x", subject("good", "'hog'"))]);
     let (records, status) = checkout.measured(&["hog/1", "--subjects", "good"]);
     assert_eq!(status, Some(0));
-    // One line of 250 µs: ninety-nine sleepers never woke.
+    // One line of 250 µs: ninety-nine sleepers never woke, and are late by half a second.
     assert_eq!((word(&records[0], "bench"), word(&records[0], "unit")), ("hog/1", "ms"));
     assert!(word(&records[0], "note").contains("99 of 100 sleepers never woke"), "{records:?}");
-    assert!(records[0]["value"].as_f64() > Some(900.0), "{records:?}");
+    assert!(records[0]["value"].as_f64() > Some(400.0), "{records:?}");
 }
 
 #[test]

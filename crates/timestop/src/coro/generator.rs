@@ -63,6 +63,11 @@ pub enum Step<Y, T> {
 /// timestop::coro::Generator::<&str>::new(|y| y.yield_all(text.split(' ')));
 /// ```
 ///
+/// **One thing is unsound.** One that is kept in a `thread_local!` while it is suspended within
+/// [`LocalKey::with`](std::thread::LocalKey::with) of a key that was first used after its own is unwound as the thread
+/// ends, when that key's value is gone already. Nothing tells a destructor that the thread is ending: end such
+/// generators before.
+///
 /// Cost: a stack of 256 KiB of address space and two pages of memory; two switches a step.
 ///
 /// Under `panic = "abort"` nothing unwinds: dropped while it is suspended it is leaked.
