@@ -11,6 +11,7 @@
 //!   long, suspend or panic.
 
 pub(crate) mod held;
+pub(crate) mod list;
 #[cfg(not(loom))]
 pub(crate) mod lock;
 #[cfg(not(loom))]

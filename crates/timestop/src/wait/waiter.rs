@@ -18,6 +18,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
+use super::list::{Linked, Links, List};
 use super::sync::{AtomicU32, For, Interrupted, Limit, Ordering, Sleeper, Slot, Wake};
 
 const OPEN: u32 = 0;
@@ -133,9 +134,7 @@ impl Waiter {
 pub(crate) struct Place<T> {
     waiter: Cell<*const Waiter>,
     arm: u32,
-    queued: Cell<bool>,
-    previous: Cell<*const Place<T>>,
-    next: Cell<*const Place<T>>,
+    links: Links<Place<T>>,
     pub(crate) slot: Slot<T>,
 }
 
@@ -143,14 +142,7 @@ impl<T> Place<T> {
     /// A place that stands nowhere.
     #[inline]
     pub(crate) fn new(waiter: *const Waiter, arm: u32, value: MaybeUninit<T>) -> Self {
-        Self {
-            waiter: Cell::new(waiter),
-            arm,
-            queued: Cell::new(false),
-            previous: Cell::new(ptr::null()),
-            next: Cell::new(ptr::null()),
-            slot: Slot::new(value),
-        }
+        Self { waiter: Cell::new(waiter), arm, links: Links::new(), slot: Slot::new(value) }
     }
 
     /// Whose wait it is. Before it is queued.
@@ -161,6 +153,13 @@ impl<T> Place<T> {
     fn waiter(&self) -> &Waiter {
         // SAFETY: set by `belongs_to` or `new` to a waiter that lives while the place is queued or claimed.
         unsafe { &*self.waiter.get() }
+    }
+}
+
+impl<T> Linked for Place<T> {
+    #[inline]
+    fn links(&self) -> &Links<Self> {
+        &self.links
     }
 }
 
@@ -214,66 +213,41 @@ impl<T> Claimed<T> {
 
 /// Those who wait on one side of a channel, in order. Under the lock of the channel.
 #[derive(Debug)]
-pub(crate) struct Queue<T> {
-    first: *const Place<T>,
-    last: *const Place<T>,
-}
+pub(crate) struct Queue<T>(List<Place<T>>);
 
 // SAFETY: places are on stacks that wait, and followed under the lock only; what goes through them is `T`s.
 unsafe impl<T: Send> Send for Queue<T> {}
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Self { first: ptr::null(), last: ptr::null() }
+        Self(List::new())
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_null()
+        self.0.is_empty()
     }
 
     /// Appends a place, which stays where it is until it is taken or removed.
     #[inline]
     pub(crate) fn push(&mut self, place: &Place<T>) {
-        place.queued.set(true);
-        place.next.set(ptr::null());
-        place.previous.set(self.last);
-        // SAFETY: null, or a queued place, whose owner waits.
-        match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(place),
-            None => self.first = place,
-        }
-        self.last = place;
+        self.0.push(place);
     }
 
     /// Takes out a place; false if somebody has already.
     pub(crate) fn remove(&mut self, place: &Place<T>) -> bool {
-        if !place.queued.replace(false) {
-            return false;
-        }
-        let (previous, next) = (place.previous.get(), place.next.get());
-        // SAFETY: null, or a queued place, whose owner waits.
-        match unsafe { previous.as_ref() } {
-            Some(other) => other.next.set(next),
-            None => self.first = next,
-        }
-        // SAFETY: as above.
-        match unsafe { next.as_ref() } {
-            Some(other) => other.previous.set(previous),
-            None => self.last = previous,
-        }
-        true
+        self.0.remove(place)
     }
 
     /// Takes out the first place whose wait can still be claimed, and claims it. Those that others have
     /// claimed by another arm go.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Claimed<T>> {
-        // SAFETY: null, or a queued place, whose owner waits.
-        while let Some(place) = unsafe { self.first.as_ref() } {
-            self.remove(place);
+        while let Some(first) = self.0.take_first() {
+            // SAFETY: it was queued: its owner waits.
+            let place = unsafe { first.as_ref() };
             if place.waiter().claim(place.arm) {
-                return Some(Claimed(NonNull::from(place)));
+                return Some(Claimed(first));
             }
         }
         None
@@ -281,8 +255,7 @@ impl<T> Queue<T> {
 
     /// A look at the value of the first sender. Of a queue where nobody selects.
     pub(crate) fn first_value(&self) -> Option<&T> {
-        // SAFETY: null, or a queued place, whose owner waits.
-        let place = unsafe { self.first.as_ref() }?;
+        let place = self.0.iter().next()?;
         // SAFETY: a sender's place holds a value while it is queued, and nobody takes it but under the lock.
         Some(unsafe { place.slot.get() })
     }
@@ -304,15 +277,9 @@ impl<T> Queue<T> {
     /// Whether somebody else than `waiter` stands here and can be claimed. (He may be no more when that is
     /// tried.)
     pub(crate) fn has_other(&self, waiter: &Waiter) -> bool {
-        let mut current = self.first;
-        // SAFETY: as above.
-        while let Some(place) = unsafe { current.as_ref() } {
-            let other = place.waiter();
-            if !ptr::eq(other, waiter) && other.state.load(Ordering::Relaxed) == OPEN {
-                return true;
-            }
-            current = place.next.get();
-        }
-        false
+        self.0
+            .iter()
+            .map(Place::waiter)
+            .any(|other| !ptr::eq(other, waiter) && other.state.load(Ordering::Relaxed) == OPEN)
     }
 }

@@ -54,6 +54,12 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether the fiber is suspended.
+pub(crate) fn waits<T>(fiber: &timestop::JoinHandle<T>) -> bool {
+    let infos = timestop::fibers(usize::MAX);
+    infos.iter().any(|info| info.id == fiber.id() && info.state == timestop::FiberState::Waiting)
+}
+
 /// Who runs the tasks of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mix {

@@ -27,9 +27,3 @@ mod sync;
 mod twisted_cancellation;
 mod twisted_defer;
 mod twisted_defgen;
-
-/// Whether the fiber is suspended.
-fn waits<T>(fiber: &timestop::JoinHandle<T>) -> bool {
-    let infos = timestop::fibers(usize::MAX);
-    infos.iter().any(|info| info.id == fiber.id() && info.state == timestop::FiberState::Waiting)
-}

@@ -7,12 +7,11 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use timestop::FiberState;
 use timestop::channel::{
     Receiver, RecvError, SendError, Sender, TryRecvError, bounded, never, select, unbuffered,
 };
 
-use crate::support::{Mix, on_fiber, until};
+use crate::support::{Mix, on_fiber, until, waits};
 
 /// Whether `f`, on a fiber of its own, waits for ever; a wait is ended by cancelling it after a moment.
 fn blocks(f: impl FnOnce() -> bool + Send + 'static) -> bool {
@@ -23,14 +22,6 @@ fn blocks(f: impl FnOnce() -> bool + Send + 'static) -> bool {
     thread::sleep(Duration::from_millis(1));
     fiber.cancel();
     fiber.join().expect("no panic")
-}
-
-/// Returns when the fiber waits.
-fn waits<T>(fiber: &timestop::JoinHandle<T>) {
-    until("the fiber waits", || {
-        let live = timestop::fibers(usize::MAX);
-        live.iter().any(|other| other.id == fiber.id() && other.state == FiberState::Waiting)
-    });
 }
 
 /// `doubleselect.go`: no number comes through two arms.
@@ -515,9 +506,9 @@ fn test_select_duplicate_channel() {
                 recv(others) -> message => done.send(message.expect("open")).expect("somebody waits"),
             }
         });
-        waits(&first);
+        until("the first waits", || waits(&first));
         let second = timestop::spawn(move || receiver.recv());
-        waits(&second);
+        until("the second waits", || waits(&second));
         other.send(7).expect("the first selects");
         assert_eq!(told.recv(), Ok(7));
         sender.send(8).expect("the second waits");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use timestop::queue::{GetError, Interrupted, PutError, Queue};
 
+use crate::support::waits;
 use crate::support::{on_fiber, until};
-use crate::waits;
 
 const SOON: Duration = Duration::from_millis(2);
 const LATE: Duration = Duration::from_secs(100);

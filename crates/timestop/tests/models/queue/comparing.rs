@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use timestop::queue::{GetError, PriorityQueue};
 
+use crate::support::waits;
 use crate::support::{Mix, on_fiber, until};
-use crate::waits;
 
 /// What comparing does besides.
 #[derive(Clone)]

@@ -12,8 +12,8 @@ use timestop::queue::{
     Smallest,
 };
 
+use crate::support::waits;
 use crate::support::{Mix, on_fiber, until};
-use crate::waits;
 
 const MOMENT: Duration = Duration::from_millis(2);
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use timestop::sync::{AcquireError, Rate, RateLimiter};
 
+use crate::support::waits;
 use crate::support::{Mix, Task, on_fiber, until};
-use crate::waits;
 
 const HOUR: Rate = Rate::every(Duration::from_secs(3_600));
 

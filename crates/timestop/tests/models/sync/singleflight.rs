@@ -7,8 +7,8 @@ use timestop::channel::unbuffered;
 use timestop::sync::{Answer, Interrupted, SingleFlight};
 
 use super::text;
+use crate::support::waits;
 use crate::support::{Mix, Task, on_fiber, until};
-use crate::waits;
 
 /// `TestDo`, `TestDoErr`
 #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use timestop::sync::{Interrupted, WaitGroup};
 
 use super::text;
+use crate::support::waits;
 use crate::support::{Mix, Task, on_fiber, until};
-use crate::waits;
 
 const SOON: Duration = Duration::from_millis(2);
 
