@@ -86,6 +86,11 @@ fn poll_on_fiber(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outco
     if records.len() > 1 {
         let_others_go_first(limit);
     }
+    wait_for_records(fiber, records, limit)
+}
+
+/// Waits until one of the records has something to tell.
+fn wait_for_records(fiber: FiberRef, records: &mut [pollfd], limit: Limit) -> Outcome {
     let mut may_skip = !matches!(limit, Limit::Zero) && waits_after_empty(fiber, records);
     if !may_skip {
         let ready = look(records)?;

@@ -7,7 +7,8 @@ use timestop_runtime::reactor::descriptor::forget;
 use timestop_runtime::{FiberRef, sys};
 
 use super::{
-    FEW, Limit, Outcome, let_others_go_first, make_epoll, poll_on_fiber, under_mask, wait_for_own,
+    FEW, Limit, Outcome, let_others_go_first, make_epoll, under_mask, wait_for_own,
+    wait_for_records,
 };
 use crate::call::{self, Sysno, answer, fail, nanoseconds};
 use crate::io::check;
@@ -105,7 +106,7 @@ fn select_on_fiber(fiber: FiberRef, sets: &Sets, limit: Limit) -> Outcome {
     let result = if many.is_some() {
         select_many(fiber, sets, limit, &mut look)
     } else {
-        match poll_on_fiber(fiber, &mut records[..count], limit) {
+        match wait_for_records(fiber, &mut records[..count], limit) {
             // `poll` reports a hang-up to all, `select` to readers only: then wait for a change.
             Ok(ready) if ready > 0 => match look()? {
                 0 => select_many(fiber, sets, limit, &mut look),
