@@ -43,7 +43,6 @@ pub use warn::to_stderr as warn_on_stderr;
 /// something to tell.
 pub fn install() {
     unwind::set_trampoline(preempt::trampoline_code());
-    unwind::set_base(timestop_fiber::aside::base_code());
     report::set_sink(receive);
     report::set_unwinder(unwind::walk);
 }

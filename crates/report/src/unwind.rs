@@ -9,7 +9,7 @@
 //! It passes through our own switch and ends at a fiber's entry, since both say so in their CFI. A
 //! *trampoline*, where a fiber was preempted, has been entered between two instructions and not by a
 //! call: the address beneath it is exact ([`set_trampoline`]). From a stack that is set aside (a generator's) it
-//! goes on to the one of whoever has resumed it ([`set_base`]), which is never unmapped either.
+//! goes on to the one of whoever has resumed it ([`aside::base_code`]), which is never unmapped either.
 //!
 //! Rejected: libgcc's unwinder (it takes the dynamic linker's lock, and follows any pointer that a
 //! stack which is being written shows it); frame pointers (libc and std have none); copying a
@@ -72,15 +72,6 @@ pub fn set_trampoline(code: Range<usize>) {
 fn is_trampoline(address: usize) -> bool {
     let end = TRAMPOLINE[1].load(Ordering::Acquire);
     (TRAMPOLINE[0].load(Ordering::Relaxed)..end).contains(&address)
-}
-
-/// Where the code is that begins a stack which is set aside: start and end.
-static BASE: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
-
-/// Says where the code lies whose caller is on another stack ([`timestop_fiber::aside`]).
-pub fn set_base(code: Range<usize>) {
-    BASE[0].store(code.start, Ordering::Relaxed);
-    BASE[1].store(code.end, Ordering::Release);
 }
 
 /// Makes the table of modules, or makes it anew if any was loaded or unloaded since. On an ordinary
@@ -170,7 +161,7 @@ fn walk_with(
     let (ip, sp, bp) = (registers.ip as u64, registers.sp as u64, registers.bp as u64);
     let mut registers = UnwindRegsX86_64::new(ip, sp, bp);
     let mut stack = stack;
-    let base = BASE[0].load(Ordering::Relaxed)..BASE[1].load(Ordering::Acquire);
+    let base = aside::base_code();
     let mut at = FrameAddress::from_instruction_pointer(ip);
     for (index, frame) in frames.iter_mut().enumerate() {
         let next = if base.contains(&(at.address_for_lookup() as usize)) {
