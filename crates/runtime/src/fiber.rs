@@ -416,7 +416,7 @@ impl FiberRef {
         fiber.cpu.store(0, Ordering::Relaxed);
         fiber.pins.store(0, Ordering::Relaxed);
         fiber.asked.store(false, Ordering::Relaxed);
-        fiber.call.take(); // whom it was for is gone
+        fiber.call.reset();
         fiber.borrowed.store(false, Ordering::Relaxed);
         fiber.waiting.since.store(0, Ordering::Relaxed);
         fiber.traced.clear();

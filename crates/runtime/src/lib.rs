@@ -63,7 +63,9 @@ not_under_loom! {
     pub use deadlock::{Deadlock, outside_wait, set_own_signal};
     pub use offload::{Pending, offload};
     pub use fiber::{FiberRef, Name, Priority, Reason, Runnable, Start, Task, USER_WORDS};
-    pub use sched::{create, exit, launch, release, set_key_destructors, spawn, unpark, take_turns, yield_now};
+    pub use sched::{
+        create, exit, launch, release, set_key_destructors, spawn, take_turns, unpark, yield_now,
+    };
     pub use sched::spare::{NoCarrier, retire};
     pub use snapshot::{Snapshot, Suspended, snapshots, stack_around};
     pub use start::{

@@ -50,6 +50,13 @@ impl Call {
         self.0.swap(IDLE, Ordering::AcqRel) == CALLED
     }
 
+    /// Forgets whoever called or listened: the word is somebody else's from here on. A call that comes late is
+    /// spurious, whether it is before this or after.
+    #[inline]
+    pub fn reset(&self) {
+        self.0.store(IDLE, Ordering::Relaxed);
+    }
+
     /// The sleeper, before it sleeps: false if it has been called.
     #[inline]
     #[must_use]
@@ -147,7 +154,7 @@ mod loom_tests {
                 thread::spawn(move || call.call())
             };
             let listens = call.listen();
-            call.take();
+            call.reset();
             let woke = late.join().expect("no panic");
             assert!(listens || !woke);
             call.take();
